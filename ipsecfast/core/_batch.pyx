@@ -1,0 +1,211 @@
+"""PacketBatch: packets in one block of memory, and the only place that checks user arrays.
+
+The addresses are taken once, when the batch is made; the offset and length tables are the batch's own
+copies, so that nobody can move a packet out of its slot behind the engine's back.
+"""
+
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+
+cdef object _integers(str name, values, dtype, Py_ssize_t n):
+    """`values` as a contiguous array of dtype and length n (any if n < 0), without changing a value."""
+    array = np.asarray(values)
+    if array.ndim != 1 or (n >= 0 and array.shape[0] != n):
+        raise ValueError(f"{name}: got shape {array.shape}, wanted ({'n' if n < 0 else n},)")
+    if array.shape[0] == 0:
+        return np.zeros(0, dtype)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: got {array.dtype}, wanted {np.dtype(dtype)}")
+    limit = np.iinfo(dtype)
+    if int(array.min()) < limit.min or int(array.max()) > limit.max:
+        raise ValueError(f"{name}: a value does not fit {np.dtype(dtype)}")
+    return np.ascontiguousarray(array, dtype)
+
+
+cdef class PacketBatch:
+    """Packets in place in one writable block of memory.
+
+    Parameters
+    ----------
+    data : uint8[n_bytes], C-contiguous and writable (numpy array, bytearray, memoryview, mmap); used in
+        place and held until the batch is gone.
+    offset, length : int64[n], int32[n]; where each packet's IP header starts and how many bytes there are
+        from it on.  Copied.
+    slot_offset, slot_length : int64[n], int32[n]; the room that each packet may move and grow in.  Copied.
+        Without them the slot is the packet itself, and growth gives ``NO_ROOM``.
+
+    Raises
+    ------
+    TypeError, ValueError, BufferError : for a wrong type or shape, read-only memory, a packet outside its
+        slot, a slot outside the data, or slots that overlap.
+    """
+
+    def __cinit__(self):
+        memset(&self.view, 0, sizeof(view_t))
+
+    def __init__(self, data, offset, length, slot_offset=None, slot_length=None):
+        if self._held:
+            raise RuntimeError("a PacketBatch can't be initialised again")
+        if (slot_offset is None) != (slot_length is None):
+            raise ValueError("slot_offset and slot_length: wanted both or neither")
+        cdef const int64_t[::1] offsets = _integers("offset", offset, np.int64, -1)
+        cdef Py_ssize_t n = offsets.shape[0]
+        cdef const int32_t[::1] lengths = _integers("length", length, np.int32, n)
+        cdef const int64_t[::1] slot_offsets = offsets if slot_offset is None else _integers("slot_offset", slot_offset, np.int64, n)
+        cdef const int32_t[::1] slot_lengths = lengths if slot_length is None else _integers("slot_length", slot_length, np.int32, n)
+        _hold(self, data)
+        cdef int64_t size = self._buffer.len, end, last = 0
+        cdef Py_ssize_t i
+        cdef bint sorted_slots = True
+        for i in range(n):
+            if slot_lengths[i] < 0 or slot_offsets[i] < 0 or slot_offsets[i] > size or slot_lengths[i] > size - slot_offsets[i]:
+                raise ValueError(f"packet {i}: slot {slot_offsets[i]}+{slot_lengths[i]} is outside of the {size} bytes of data")
+            end = slot_offsets[i] + slot_lengths[i]
+            if lengths[i] < 0 or offsets[i] < slot_offsets[i] or offsets[i] > end or lengths[i] > end - offsets[i]:
+                raise ValueError(f"packet {i}: {offsets[i]}+{lengths[i]} is outside of its slot {slot_offsets[i]}+{slot_lengths[i]}")
+            if slot_offsets[i] < last:
+                sorted_slots = False
+            last = end
+        if not sorted_slots:
+            _refuse_overlap(np.asarray(slot_offsets), np.asarray(slot_lengths))
+        _tables(self, n)
+        if n:
+            memcpy(self.view.offset, &offsets[0], n * sizeof(int64_t))
+            memcpy(self.view.length, &lengths[0], n * sizeof(int32_t))
+            memcpy(self.view.slot_offset, &slot_offsets[0], n * sizeof(int64_t))
+            memcpy(self.view.slot_length, &slot_lengths[0], n * sizeof(int32_t))
+
+    def __dealloc__(self):
+        free(self.view.offset)
+        if self._held:
+            PyBuffer_Release(&self._buffer)
+
+    @staticmethod
+    def from_packets(packets, headroom=128, tailroom=64):
+        """Copy packets (bytes-like, each from its IP header on) into one packed block.
+
+        Each gets `headroom` bytes in front and at least `tailroom` behind; slots start on 64-byte boundaries.
+        Raises TypeError for something that is not bytes-like, ValueError for a negative room.
+        """
+        if headroom < 0 or tailroom < 0 or headroom + tailroom > 1 << 20:
+            raise ValueError(f"headroom, tailroom: got {headroom}, {tailroom}, wanted 0 to 1 MiB together")
+        cdef list items = list(packets)
+        cdef Py_ssize_t n = len(items), i
+        cdef int64_t at = 0, room = headroom + tailroom, front = headroom, size
+        cdef PacketBatch batch = PacketBatch.__new__(PacketBatch)
+        cdef Py_buffer view
+        _tables(batch, n)
+        for i in range(n):
+            PyObject_GetBuffer(items[i], &view, PyBUF_SIMPLE)
+            size = view.len
+            PyBuffer_Release(&view)
+            if size > 0x7FFFFFFF - room - 64:
+                raise ValueError(f"packet {i}: {size} bytes are more than a slot can hold")
+            batch.view.length[i] = <int32_t> size
+            batch.view.slot_offset[i] = at
+            batch.view.slot_length[i] = <int32_t> ((size + room + 63) & ~63)
+            batch.view.offset[i] = at + front
+            at += batch.view.slot_length[i]
+        memory = np.zeros(at + 64, np.uint8)
+        cdef Py_ssize_t skip = -<uintptr_t> memory.ctypes.data & 63
+        _hold(batch, memory[skip:skip + at])
+        for i in range(n):
+            PyObject_GetBuffer(items[i], &view, PyBUF_SIMPLE)
+            if view.len != batch.view.length[i]:
+                PyBuffer_Release(&view)
+                raise ValueError(f"packet {i}: its size changed while it was read")
+            if view.len:
+                memcpy(batch.view.base + batch.view.offset[i], view.buf, view.len)
+            PyBuffer_Release(&view)
+        return batch
+
+    def __len__(self):
+        return self.view.n
+
+    def __getitem__(self, index):
+        """memoryview of one packet as it stands now (shape (length,), dtype uint8, writable)."""
+        cdef Py_ssize_t i = index
+        if i < 0:
+            i += self.view.n
+        if not 0 <= i < self.view.n:
+            raise IndexError(f"packet {index} of {self.view.n}")
+        return memoryview(self._data).cast("B")[self.view.offset[i]:self.view.offset[i] + self.view.length[i]]
+
+    @property
+    def offset(self):
+        """int64[n], read-only: where each packet starts; the batch's own table, so it follows every call."""
+        return _table(self, <char *> self.view.offset, np.int64)
+
+    @property
+    def length(self):
+        """int32[n], read-only: bytes of each packet."""
+        return _table(self, <char *> self.view.length, np.int32)
+
+    @property
+    def data(self):
+        """The memory that the packets lie in."""
+        return self._data
+
+    def to_packets(self):
+        """Copies of all packets: list[bytes]."""
+        cdef Py_ssize_t i
+        return [(<char *> self.view.base + self.view.offset[i])[:self.view.length[i]] for i in range(self.view.n)]
+
+
+cdef object _hold(PacketBatch self, data):
+    """Take the memory of `data`, contiguous bytes that may be written, and keep it."""
+    PyObject_GetBuffer(data, &self._buffer, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+    self._held = True
+    if self._buffer.readonly:
+        raise BufferError("data: got read-only memory, wanted writable memory: packets are worked on in place")
+    if self._buffer.itemsize != 1:
+        raise TypeError(f"data: got items of {self._buffer.itemsize} bytes, wanted uint8")
+    self._data = data
+    self.view.base = <uint8_t *> self._buffer.buf
+
+
+cdef object _tables(PacketBatch self, Py_ssize_t n):
+    """One block for the four tables."""
+    cdef char *block = <char *> malloc(n * 24 + 8)
+    if block == NULL:
+        raise MemoryError()
+    self.view.n = n
+    self.view.offset = <int64_t *> block
+    self.view.slot_offset = <int64_t *> (block + n * 8)
+    self.view.length = <int32_t *> (block + n * 16)
+    self.view.slot_length = <int32_t *> (block + n * 20)
+
+
+cdef class _Table:
+    """Read-only memory of a batch's table; keeps the batch alive."""
+    cdef PacketBatch _batch
+    cdef char *_at
+    cdef Py_ssize_t _bytes
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self._at, self._bytes, 1, flags)
+
+
+cdef object _table(PacketBatch self, char *at, dtype):
+    if self.view.n == 0:
+        return np.zeros(0, dtype)
+    cdef _Table table = _Table.__new__(_Table)
+    table._batch = self
+    table._at = at
+    table._bytes = self.view.n * np.dtype(dtype).itemsize
+    return np.frombuffer(table, dtype)
+
+
+cdef object _refuse_overlap(offsets, lengths):
+    order = np.argsort(offsets, kind="stable")
+    order = order[lengths[order] > 0]
+    starts = offsets[order]
+    ends = starts + lengths[order]
+    clash = np.flatnonzero(ends[:len(ends) - 1] > starts[1:])
+    if len(clash):
+        raise ValueError(f"packets {order[clash[0]]} and {order[clash[0] + 1]}: their slots overlap")

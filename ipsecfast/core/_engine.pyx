@@ -1,0 +1,283 @@
+"""encapsulate and decapsulate: the only functions of the datapath that Python calls.
+
+All checks of the caller's arguments are made here, before the GIL is released and before any packet is
+touched; what follows is one call into `_inbound` or `_outbound` for the whole batch.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_ND, PyBuffer_FillInfo, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer,
+)
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from ._batch cimport PacketBatch
+from ._inbound cimport inbound_batch
+from ._outbound cimport outbound_batch
+from ._sad cimport CoreSAD
+from ._types cimport SA_IN_USE, SA_OUTBOUND, ST_OK, sa_t, table_t, verdict_t
+
+import numpy as np
+
+
+cdef class _Column:
+    """One column of a result as a buffer; keeps the result alive."""
+    cdef Result result
+    cdef void *at
+    cdef Py_ssize_t size
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.at, self.size, 1, flags)
+
+
+cdef class Result:
+    """What became of a batch: one entry a packet, in the batch's order.
+
+    Attributes
+    ----------
+    status : uint8[n], values of `ipsecfast.PacketStatus`.
+    ok : how many are OK.
+    handle : int64[n], the SA of the outermost layer, 0 where there is none.
+    seq : uint64[n], its sequence number (inferred, with ESN), 0 where there is none.
+    failed_layer : uint8[n], the layer that a refused packet failed at, 0 = outermost.
+    """
+
+    cdef verdict_t verdict
+    cdef readonly Py_ssize_t n
+    cdef readonly Py_ssize_t ok
+
+    def __init__(self):
+        raise TypeError("results are made by encapsulate and decapsulate")
+
+    def __dealloc__(self):
+        free(self.verdict.seq)
+
+    def __len__(self):
+        return self.n
+
+    def __repr__(self):
+        return f"<ipsecfast result: {self.ok} of {self.n} packets OK>"
+
+    cdef object column(self, void *at, dtype):
+        if self.n == 0:
+            return np.zeros(0, dtype)
+        cdef _Column column = _Column.__new__(_Column)
+        column.result = self
+        column.at = at
+        column.size = self.n * np.dtype(dtype).itemsize
+        return np.frombuffer(column, dtype)
+
+    @property
+    def status(self):
+        return self.column(self.verdict.status, np.uint8)
+
+    @property
+    def handle(self):
+        return self.column(self.verdict.handle, np.int64)
+
+    @property
+    def seq(self):
+        return self.column(self.verdict.seq, np.uint64)
+
+    @property
+    def failed_layer(self):
+        return self.column(self.verdict.layer, np.uint8)
+
+
+cdef Result new_result(Py_ssize_t n):
+    cdef Result result = Result.__new__(Result)
+    cdef char *block = <char *> malloc(n * 18 + 1)
+    if block == NULL:
+        raise MemoryError()
+    result.n = n
+    result.verdict.seq = <uint64_t *> block
+    result.verdict.handle = <int64_t *> (block + n * 8)
+    result.verdict.status = <uint8_t *> (block + n * 16)
+    result.verdict.layer = <uint8_t *> (block + n * 17)
+    return result
+
+
+cdef void count_ok(Result result) noexcept nogil:
+    cdef Py_ssize_t i, ok = 0
+    for i in range(result.n):
+        ok += result.verdict.status[i] == ST_OK
+    result.ok = ok
+
+
+def result_of(verdicts):
+    """A Result of (status, handle, seq, failed layer) tuples, for the pure Python datapath."""
+    cdef Result result = new_result(len(verdicts))
+    cdef Py_ssize_t i
+    for i, (status, handle, seq, layer) in enumerate(verdicts):
+        result.verdict.status[i] = status
+        result.verdict.handle[i] = handle
+        result.verdict.seq[i] = seq
+        result.verdict.layer[i] = layer
+    count_ok(result)
+    return result
+
+
+def replace_packet(PacketBatch batch not None, Py_ssize_t i, const uint8_t[::1] packet not None, Py_ssize_t offset):
+    """Write a packet into its slot at `offset` (for the pure Python datapath); raises ValueError outside of it."""
+    cdef Py_ssize_t low, n = packet.shape[0], k
+    if not 0 <= i < batch.view.n:
+        raise IndexError(f"packet {i} of {batch.view.n}")
+    low = batch.view.slot_offset[i]
+    if offset < low or n > batch.view.slot_length[i] or offset > low + batch.view.slot_length[i] - n:
+        raise ValueError(f"packet {i}: {n} bytes at {offset} are outside of its slot")
+    for k in range(n):
+        batch.view.base[offset + k] = packet[k]
+    batch.view.offset[i] = offset
+    batch.view.length[i] = <int> n
+
+
+def slots(PacketBatch batch not None):
+    """(slot offset, slot length) of every packet."""
+    return [(batch.view.slot_offset[i], batch.view.slot_length[i]) for i in range(batch.view.n)]
+
+
+cdef int enter(PacketBatch batch, CoreSAD sad, threads) except -1:
+    if threads != 1:
+        raise ValueError(f"threads: got {threads!r}, wanted 1: spreading a batch over cores is not there yet")
+    if batch.busy:
+        raise RuntimeError("this batch is at work in another thread")
+    sad.enter()
+    batch.busy = True
+    return 0
+
+
+cdef void leave(PacketBatch batch, CoreSAD sad) noexcept:
+    batch.busy = False
+    sad.leave()
+
+
+def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
+    """Check, decrypt and strip every packet of a batch in place (RFC 4303 sec. 3.4).
+
+    The SA is found by SPI, destination and protocol; plain and UDP-encapsulated ESP; layer after layer
+    while a known SA matches.  Packets with status OK have a new offset and length in the batch; every
+    other packet keeps both, and its bytes are as they were or, where decryption had begun, zero from the
+    outermost ESP header on.
+
+    Raises TypeError, ValueError or RuntimeError (SAD or batch in use by another thread, or taken over a
+    fork) before any packet is touched.  What a peer can cause is a status.
+    """
+    cdef Result result
+    enter(batch, sad, threads)
+    try:
+        if sad.slow is not None:
+            return sad.slow.decapsulate(batch)
+        result = new_result(batch.view.n)
+        with nogil:
+            inbound_batch(&sad.table, &batch.view, &result.verdict)
+            count_ok(result)
+    finally:
+        leave(batch, sad)
+    return result
+
+
+def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, threads=1, iv=None):
+    """Protect every packet of a batch in place with ESP (RFC 4303 sec. 3.3).
+
+    Parameters
+    ----------
+    handle : one outbound SA's handle for all packets, or int64[n].
+    iv : known-answer tests only: uint8[n, iv_len] instead of fresh IVs.
+
+    Packets with status OK have a new offset and length in the batch; every other packet keeps both and
+    uses no sequence number.  (CRYPTO_FAILED: the crypto library refused; the packet's slot is zero.)
+
+    Raises KeyError for a handle that is none, ValueError for an inbound one or a wrong IV shape, and as
+    `decapsulate` does; always before any packet is touched.
+    """
+    cdef Result result
+    cdef Py_ssize_t n = batch.view.n
+    cdef const uint8_t[:, ::1] ivs = None
+    cdef const uint8_t *iv_at = NULL
+    cdef int64_t stride = -1
+    if iv is not None:
+        ivs = np.ascontiguousarray(iv)
+        if ivs.shape[0] != n:
+            raise ValueError(f"iv: got {ivs.shape[0]} rows, wanted {n}")
+        stride = ivs.shape[1]
+        if n and stride:
+            iv_at = &ivs[0, 0]
+    enter(batch, sad, threads)
+    try:
+        if sad.slow is not None:
+            return sad.slow.encapsulate(batch, handle, iv)
+        result = new_result(n)
+        _copy_handles(handle, result.verdict.handle, n)
+        _check_handles(sad, result, stride)
+        with nogil:
+            outbound_batch(&sad.table, &batch.view, &result.verdict, iv_at, stride)
+            count_ok(result)
+    finally:
+        leave(batch, sad)
+    return result
+
+
+cdef const int64_t[::1] _handles(handle, Py_ssize_t n):
+    """int64[n] of whatever integers the caller has."""
+    array = np.asarray(handle)
+    if array.dtype.kind not in "iu" or array.dtype == np.uint64:
+        raise TypeError(f"handle: got {array.dtype}, wanted an int or int64[n]")
+    if array.shape != (n,):
+        raise ValueError(f"handle: got shape {array.shape}, wanted ({n},)")
+    return np.ascontiguousarray(array, np.int64)
+
+
+cdef int _copy_handles(handle, int64_t *to, Py_ssize_t n) except -1:
+    """The caller's array may change under our feet, so it is copied before it is checked."""
+    cdef Py_buffer view
+    cdef Py_ssize_t i
+    cdef int64_t one
+    cdef const int64_t[::1] converted
+    if isinstance(handle, int):
+        one = handle
+        for i in range(n):
+            to[i] = one
+        return 0
+    if PyObject_CheckBuffer(handle):
+        PyObject_GetBuffer(handle, &view, PyBUF_FORMAT | PyBUF_ND)
+        try:
+            if view.ndim == 1 and view.itemsize == 8 and view.format[0] in (c"l", c"q") and view.len == n * 8:
+                memcpy(to, view.buf, view.len)
+                return 0
+        finally:
+            PyBuffer_Release(&view)
+    converted = _handles(handle, n)
+    if n:
+        memcpy(to, &converted[0], n * 8)
+    return 0
+
+
+cdef int _check_handles(CoreSAD sad, Result result, int64_t iv_len) except -1:
+    """Raise unless every handle names an outbound SA of ours, with IVs of `iv_len` bytes (-1: any)."""
+    cdef table_t *t = &sad.table
+    cdef sa_t *sa
+    cdef Py_ssize_t i, bad = -1
+    cdef int64_t h
+    cdef uint32_t index
+    with nogil:
+        for i in range(result.n):
+            h = result.verdict.handle[i]
+            if i and h == result.verdict.handle[i - 1]:
+                continue
+            index = <uint32_t> h - 1
+            if h <= 0 or index >= t.high_water:
+                bad = i
+                break
+            sa = &t.sas[index]
+            if (sa.flags & (SA_IN_USE | SA_OUTBOUND)) != (SA_IN_USE | SA_OUTBOUND) or sa.handle != h:
+                bad = i
+                break
+            if iv_len >= 0 and t.suites[sa.suite].shape.iv_len != iv_len:
+                bad = i
+                break
+    if bad < 0:
+        return 0
+    sa = sad.find(result.verdict.handle[bad])
+    if not sa.flags & SA_OUTBOUND:
+        raise ValueError(f"handle {result.verdict.handle[bad]} is an inbound SA, wanted an outbound one")
+    raise ValueError(f"iv: got rows of {iv_len} bytes, the SA of packet {bad} wants {t.suites[sa.suite].shape.iv_len}")

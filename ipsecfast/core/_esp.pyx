@@ -1,0 +1,129 @@
+"""The crypto stage of a chunk: packets grouped by suite, one call per algorithm and group.
+
+No headers, no windows, no lookup: the work items come filled by `esp_ops`.  Packets whose status is not
+PENDING are passed over.
+"""
+
+from libc.stdint cimport int16_t, uint32_t
+from libc.string cimport memcpy
+
+from ._bytes cimport bytes_equal, put_be32
+from ._types cimport CHUNK, PENDING, SA_ESN, ST_AUTH_FAILED, op_t, suite_t, table_t, work_t
+
+
+cdef int by_suite(table_t *t, work_t *work, int n, int16_t *following, uint8_t *suites) noexcept nogil:
+    """Chain the pending packets of each suite in arrival order; returns how many suites there are."""
+    cdef int k = n, found = 0
+    cdef uint32_t s
+    while k > 0:
+        k -= 1
+        if work[k].status != PENDING:
+            continue
+        s = work[k].suite
+        if t.group[s] < 0:
+            suites[found] = <uint8_t> s
+            found += 1
+        following[k] = t.group[s]
+        t.group[s] = <int16_t> k
+    return found
+
+
+cdef void run_mac(const suite_t *suite, work_t **group, int n) noexcept nogil:
+    """Compute a group's tags, ESN's high half in the ICV's place for that time."""
+    cdef op_t *ops[CHUNK]
+    cdef int k
+    cdef work_t *w
+    cdef uint8_t *icv
+    for k in range(n):
+        w = group[k]
+        if w.sa.flags & SA_ESN:
+            icv = w.at.esp + w.at.esp_len - w.sa.icv_len
+            memcpy(w.saved, icv, 4)
+            put_be32(icv, <uint32_t> (w.seq >> 32))
+        ops[k] = &w.mac
+    suite.mac.compute(suite.mac_ctx, ops, n)
+
+
+cdef void seal_group(const suite_t *suite, work_t **group, op_t **ciphers, int n) noexcept nogil:
+    cdef int k
+    cdef work_t *w
+    if suite.cipher != NULL:
+        suite.cipher.encrypt(suite.cipher_ctx, ciphers, n)
+    if suite.mac != NULL:
+        run_mac(suite, group, n)
+        for k in range(n):
+            w = group[k]
+            memcpy(w.at.esp + w.at.esp_len - w.sa.icv_len, w.tag, w.sa.icv_len)
+
+
+cdef void open_group(const suite_t *suite, work_t **group, op_t **ciphers, int n) noexcept nogil:
+    cdef int k, good = n
+    cdef work_t *w
+    cdef uint8_t *icv
+    if suite.mac != NULL:
+        run_mac(suite, group, n)
+        good = 0
+        for k in range(n):
+            w = group[k]
+            icv = w.at.esp + w.at.esp_len - w.sa.icv_len
+            if w.sa.flags & SA_ESN:
+                memcpy(icv, w.saved, 4)
+            if w.mac.good and bytes_equal(w.tag, icv, w.sa.icv_len):
+                ciphers[good] = &w.cipher
+                good += 1
+            else:
+                w.status = ST_AUTH_FAILED
+    if suite.cipher != NULL and good:
+        suite.cipher.decrypt(suite.cipher_ctx, ciphers, good)
+
+
+cdef inline void run(table_t *t, work_t *work, int n, bint seal) noexcept nogil:
+    """Call seal_group or open_group for the pending packets of each suite."""
+    cdef work_t *group[CHUNK]
+    cdef op_t *ciphers[CHUNK]
+    cdef int16_t following[CHUNK]
+    cdef uint8_t suites[CHUNK]
+    cdef int k, i, m = 0, found
+    cdef uint8_t suite = 0
+    cdef bint mixed = False
+    for k in range(n):
+        if work[k].status == PENDING:
+            if m and work[k].suite != suite:
+                mixed = True
+                break
+            suite = work[k].suite
+            group[m] = &work[k]
+            ciphers[m] = &work[k].cipher
+            m += 1
+    if not mixed:
+        suites[0] = suite
+        found = 1 if m else 0
+    else:
+        found = by_suite(t, work, n, following, suites)
+    for i in range(found):
+        if mixed:
+            m = 0
+            k = t.group[suites[i]]
+            t.group[suites[i]] = -1
+            while k >= 0:
+                group[m] = &work[k]
+                ciphers[m] = &work[k].cipher
+                m += 1
+                k = following[k]
+        if seal:
+            seal_group(&t.suites[suites[i]], group, ciphers, m)
+        else:
+            open_group(&t.suites[suites[i]], group, ciphers, m)
+
+
+cdef void esp_seal(table_t *t, work_t *work, int n) noexcept nogil:
+    """Encrypt, then write the ICV; w.cipher.good and w.mac.good say whether the library did its part."""
+    run(t, work, n, True)
+
+
+cdef void esp_open(table_t *t, work_t *work, int n) noexcept nogil:
+    """Check the ICV, then decrypt.
+
+    A wrong separate ICV gives AUTH_FAILED, nothing decrypted; w.cipher.good is 0 for a wrong ICV of an AEAD.
+    """
+    run(t, work, n, False)

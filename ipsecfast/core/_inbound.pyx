@@ -1,0 +1,562 @@
+"""Inbound ESP: parse, lookup, window check, crypto, window mark, strip; layer after layer.
+
+Packets go through in chunks.  The verdicts are those of one packet after the other: where a packet's
+window check could depend on packets of the same chunk whose ICV is not yet known, the chunk ends in
+front of it (`hazard`).
+
+Buffer recipe, transport mode:            tunnel mode:
+    IP | UDP? | SPI seq IV | data | trailer | ICV    IP | UDP? | SPI seq IV | IP data | TFC | trailer | ICV
+                     IP    | data                                           | IP data
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from ._bytes cimport be16, be32, little64, prefetch, prefetch_w, raw32, raw64
+from ._esp cimport count_refusal, esp_open, esp_ops, prefetch_state
+from ._ip cimport FRAG_FIRST, FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_parse, ip_set_tos, ip_t, ip_tos, is_walked
+from ._types cimport (
+    CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_NONE_, IPPROTO_UDP_, MAX_LAYERS,
+    PENDING, SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_V6,
+    ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK, ST_REPLAYED,
+    found_t, sa_t, shape_t, suite_t, table_t, verdict_t, view_t, work_t,
+)
+from ._window cimport esn_infer, window_check, window_mark
+
+cdef enum:
+    ECN_MASK = 3
+    ECN_CE = 3
+    ECN_ECT1 = 1
+    ECN_ECT0 = 2
+
+# What stood outermost, for the case that an inner layer fails
+cdef struct outer_t:
+    uint8_t *ip
+    uint8_t *esp
+    uint8_t *header           # copy of what stood in front of ESP in transport mode: its new place covers the old
+    uint32_t header_len
+    int64_t length
+
+# One packet at one layer
+cdef struct item_t:
+    uint8_t *ip
+    int64_t length
+    int64_t index             # in the batch
+    outer_t *outer            # NULL at the outermost layer itself
+
+# What stripping leaves
+cdef struct stripped_t:
+    uint8_t *packet
+    uint8_t *header           # copy of the header in front of ESP, where a further layer may need it
+    uint32_t length
+    bint leads_on             # a further layer may follow
+
+
+# --- parse ------------------------------------------------------------------------------------------------------------
+
+cdef inline bint is_port(const table_t *t, uint32_t port) noexcept nogil:
+    return (t.port_filter >> (port & 63)) & 1 and (t.ports[port >> 3] >> (port & 7)) & 1
+
+
+cdef inline bint carries_esp(const table_t *t, const uint8_t *udp) noexcept nogil:
+    """By destination port; by source port 4500 too where an SA does not tell its ports."""
+    return is_port(t, be16(udp + 2)) or (t.n_any_mode and be16(udp) == 4500)
+
+
+cdef uint8_t locate_udp(const table_t *t, found_t *at, const ip_t *ip, int64_t length) noexcept nogil:
+    """ESP in UDP (RFC 3948), or something else on that port."""
+    cdef uint8_t *udp = at.ip + ip.hdr_len
+    cdef uint32_t there = ip.total if ip.total < length else <uint32_t> length, udp_len
+    if ip.hdr_len + 8 > there or not carries_esp(t, udp):
+        return ST_NOT_IPSEC
+    if ip.fragment != FRAG_NONE:
+        return ST_FRAGMENT
+    if ip.total > length:
+        return ST_MALFORMED
+    udp_len = be16(udp + 4)
+    if udp_len < 8 or udp_len > ip.total - ip.hdr_len:
+        return ST_MALFORMED
+    if udp_len < 12 or raw32(udp + 8) == 0:
+        return ST_NOT_IPSEC          # keepalive; IKE behind its zero marker
+    at.esp = udp + 8
+    at.esp_len = udp_len - 8
+    return PENDING
+
+
+cdef uint8_t locate_any(const table_t *t, int64_t length, found_t *at) noexcept nogil:
+    """ESP behind any IP header, in UDP, or not at all."""
+    cdef ip_t ip
+    cdef uint8_t status
+    if not ip_parse(at.ip, length, &ip):
+        return ST_NOT_IPSEC
+    at.version = ip.version
+    at.hdr_len = ip.hdr_len
+    at.next_ofs = ip.next_ofs
+    at.total = ip.total
+    if ip.proto == IPPROTO_ESP_:
+        if ip.fragment != FRAG_NONE:
+            return ST_FRAGMENT
+        if ip.total > length:
+            return ST_MALFORMED
+        at.esp = at.ip + ip.hdr_len
+        at.esp_len = ip.total - ip.hdr_len
+    elif ip.proto == IPPROTO_UDP_ and ip.fragment <= FRAG_FIRST:
+        status = locate_udp(t, at, &ip, length)
+        if status != PENDING:
+            return status
+    elif ip.proto == IPPROTO_AH_:
+        if ip.fragment != FRAG_NONE:
+            return ST_FRAGMENT
+        return ST_MALFORMED if ip.total > length or ip.total - ip.hdr_len < 12 else ST_NO_SA
+    else:
+        return ST_NOT_IPSEC
+    return PENDING if at.esp_len >= 8 else ST_MALFORMED
+
+
+cdef inline uint8_t locate(const table_t *t, uint8_t *ip, int64_t length, found_t *at) noexcept nogil:
+    """Find the ESP packet in `ip`; PENDING if there is one with room for SPI and sequence number."""
+    cdef ip_t plain
+    at.ip = ip
+    if ip4_plain(ip, length, &plain) and plain.proto == IPPROTO_ESP_ and plain.total >= 28:
+        at.esp = ip + 20
+        at.esp_len = plain.total - 20
+        at.hdr_len = 20
+        at.total = plain.total
+        at.next_ofs = 9
+        at.version = 4
+        return PENDING
+    return locate_any(t, length, at)
+
+
+# --- lookup -----------------------------------------------------------------------------------------------------------
+
+cdef inline uint32_t bucket_of(const table_t *t, uint32_t spi_be) noexcept nogil:
+    return (spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift
+
+
+cdef inline uint32_t chain_head(const table_t *t, uint32_t spi_be) noexcept nogil:
+    """First SA with this SPI, index + 1, or 0."""
+    cdef uint32_t at = bucket_of(t, spi_be)
+    while t.buckets[at].head and t.buckets[at].spi_be != spi_be:
+        at = (at + 1) & t.bucket_mask
+    return t.buckets[at].head
+
+
+cdef inline bint same_destination(const sa_t *sa, const found_t *at) noexcept nogil:
+    if at.version == 4:
+        return not (sa.flags & SA_V6) and raw32(sa.dst) == raw32(at.ip + 16)
+    return (sa.flags & SA_V6) and raw64(sa.dst) == raw64(at.ip + 24) and raw64(sa.dst + 8) == raw64(at.ip + 32)
+
+
+cdef inline sa_t *choose(const table_t *t, uint32_t head, const found_t *at) noexcept nogil:
+    """Longest match first: the SA of this destination, else the one for any (RFC 4301 sec. 4.1)."""
+    cdef sa_t *sa
+    cdef sa_t *any_sa = NULL
+    while head:
+        sa = &t.sas[head - 1]
+        if not sa.flags & SA_OUTBOUND and sa.proto == IPPROTO_ESP_:
+            if sa.flags & SA_DST_ANY:
+                any_sa = sa
+            elif same_destination(sa, at):
+                return sa
+        head = sa.next
+    return any_sa
+
+
+# --- window check -----------------------------------------------------------------------------------------------------
+
+cdef bint pending_twice(const work_t *work, int k, const sa_t *sa, uint64_t seq) noexcept nogil:
+    """Is this number of this SA under work already?"""
+    cdef int j
+    for j in range(k):
+        if work[j].sa == sa and work[j].seq == seq and work[j].status == PENDING:
+            return True
+    return False
+
+
+cdef inline bint hazard(const work_t *work, int k, const sa_t *sa, bint esn, uint64_t seq, bint valid, uint32_t seq_lo) noexcept nogil:
+    """Could the packets of this chunk, if their ICVs hold, change what becomes of this one?"""
+    cdef uint64_t after = sa.pend_top
+    cdef bint valid_after
+    if esn and (esn_infer(after, sa.window_size, seq_lo, &valid_after) != seq or valid_after != valid):
+        return True
+    if sa.window_size == 0 or seq > after:
+        return False
+    return after - seq >= sa.window_size or pending_twice(work, k, sa, seq)
+
+
+cdef inline uint8_t admit(uint32_t epoch, const work_t *work, int k, sa_t *sa, const shape_t *shape, bint esn,
+                          const found_t *at, uint64_t *seq) noexcept nogil:
+    """Lengths, then the window (RFC 4303 sec. 3.4.3): PENDING, a refusal, or ST_OK for "end the chunk here"."""
+    cdef uint32_t overhead = 8 + shape.iv_len + sa.icv_len, seq_lo = be32(at.esp + 4)
+    cdef bint valid = True, alone = sa.pend_epoch != epoch
+    if at.esp_len < overhead + 2 or (at.esp_len - overhead) & (shape.block - 1):
+        return ST_MALFORMED
+    seq[0] = seq_lo
+    if esn:
+        seq[0] = esn_infer(sa.seq, sa.window_size, seq_lo, &valid)
+    if not alone and hazard(work, k, sa, esn, seq[0], valid, seq_lo):
+        return ST_OK
+    if sa.window_size and not (valid and window_check(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq[0])):
+        return ST_REPLAYED
+    if alone:
+        sa.pend_epoch = epoch
+        sa.pend_top = sa.seq
+    if seq[0] > sa.pend_top:
+        sa.pend_top = seq[0]
+    return PENDING
+
+
+cdef inline void mark(sa_t *sa, uint64_t seq) noexcept nogil:
+    if sa.window_size:
+        sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
+    elif seq > sa.seq:
+        sa.seq = seq
+
+
+# --- strip ------------------------------------------------------------------------------------------------------------
+
+cdef inline bint padding_counts(const uint8_t *end, uint32_t n) noexcept nogil:
+    """The n bytes in front of `end` are 1, 2, 3, ... (RFC 4303 sec. 2.4)."""
+    cdef uint32_t i
+    cdef uint8_t wrong = 0
+    if n <= 8:
+        # the ESP header stands in front, so 8 bytes are always there; shifts of 0 to 64 in two steps
+        return ((little64(raw64(end - 8)) ^ (<uint64_t> 0x0807060504030201 << (32 - 4 * n) << (32 - 4 * n)))
+                >> (32 - 4 * n) >> (32 - 4 * n)) == 0
+    for i in range(n):
+        wrong |= (end - n)[i] ^ <uint8_t> (i + 1)
+    return wrong == 0
+
+
+cdef inline uint8_t merge_tos(const sa_t *sa, const uint8_t *outer, uint8_t *inner) noexcept nogil:
+    """RFC 6040 sec. 4.2 (ECN) and RFC 4301 sec. 5.1.2 (DSCP) on the way out of a tunnel."""
+    cdef uint8_t mark_out = ip_tos(outer), tos = ip_tos(inner), ecn = tos & ECN_MASK
+    if sa.flags & SA_ECN:
+        if (mark_out & ECN_MASK) == ECN_CE:
+            if ecn == 0:
+                return ST_ECN
+            ecn = ECN_CE
+        elif (mark_out & ECN_MASK) == ECN_ECT1 and ecn == ECN_ECT0:
+            ecn = ECN_ECT1
+    if sa.flags & SA_DECAP_DSCP:
+        tos = mark_out
+    ip_set_tos(inner, (tos & ~ECN_MASK) | ecn)
+    return ST_OK
+
+
+cdef inline uint8_t strip_tunnel(const sa_t *sa, const uint8_t *outer, uint8_t *inner, uint32_t there, uint8_t next_header, uint32_t *length) noexcept nogil:
+    """Uncover the inner packet; TFC padding is what lies behind its own length (RFC 4303 sec. 2.7)."""
+    cdef uint32_t n, hdr
+    if next_header == IPPROTO_IPV4_:
+        if there < 20 or inner[0] >> 4 != 4:
+            return ST_MALFORMED
+        hdr = (inner[0] & 15) * 4
+        n = be16(inner + 2)
+        if hdr < 20 or n < hdr or n > there:
+            return ST_MALFORMED
+    else:
+        if there < 40 or inner[0] >> 4 != 6:
+            return ST_MALFORMED
+        n = 40 + <uint32_t> be16(inner + 4)
+        if n > there:
+            return ST_MALFORMED
+    length[0] = n
+    if sa.flags & (SA_ECN | SA_DECAP_DSCP):
+        return merge_tos(sa, outer, inner)
+    return ST_OK
+
+
+cdef inline uint8_t *strip_transport(const found_t *at, uint8_t *data, uint32_t n, uint8_t next_header) noexcept nogil:
+    """Move the IP header up to its payload and mend it; returns where it is now."""
+    cdef uint8_t *ip = data - at.hdr_len
+    if at.version == 4:
+        ip4_move(ip, at.ip, at.hdr_len, at.hdr_len + n, next_header)
+    else:
+        ip6_move(ip, at.ip, at.hdr_len, at.hdr_len + n, at.next_ofs, next_header)
+    return ip
+
+
+cdef inline bint leads_on(const table_t *t, uint8_t proto, const uint8_t *payload, uint32_t n) noexcept nogil:
+    """Could a header of this kind hold, or stand in front of, a further layer?  The next parse decides."""
+    if proto == IPPROTO_UDP_:
+        return n >= 8 and carries_esp(t, payload)
+    return proto == IPPROTO_ESP_ or is_walked(proto)
+
+
+cdef uint8_t *copy_of(const uint8_t *p, uint32_t n) noexcept nogil:
+    cdef uint8_t *copy = <uint8_t *> malloc(n)
+    if copy != NULL:
+        memcpy(copy, p, n)
+    return copy
+
+
+cdef inline uint8_t strip(const table_t *t, const sa_t *sa, uint32_t flags, uint32_t iv_len, const found_t *at,
+                          stripped_t *out) noexcept nogil:
+    """Take ESP off an authenticated and decrypted packet (RFC 4303 sec. 3.4.4.1, steps 4 to 6)."""
+    cdef uint8_t *data = at.esp + 8 + iv_len
+    cdef uint8_t *end = at.esp + at.esp_len - sa.icv_len
+    cdef uint32_t room = <uint32_t> (end - data) - 2, pad_len = (end - 2)[0], hdr
+    cdef uint8_t next_header = (end - 1)[0], status
+    cdef bint is_ip = next_header == IPPROTO_IPV4_ or next_header == IPPROTO_IPV6_
+    out.header = NULL
+    out.leads_on = False
+    if pad_len > room:
+        return ST_MALFORMED
+    if flags & SA_STRICT_PADDING and not padding_counts(end - 2, pad_len):
+        return ST_MALFORMED
+    if next_header == IPPROTO_NONE_:
+        return ST_DUMMY
+    room -= pad_len
+    if flags & SA_TUNNEL or (flags & SA_ANY_MODE and is_ip):
+        if not is_ip:
+            return ST_MALFORMED
+        out.packet = data
+        status = strip_tunnel(sa, at.ip, data, room, next_header, &out.length)
+        if status == ST_OK:
+            hdr = (data[0] & 15) * 4 if next_header == IPPROTO_IPV4_ else 40
+            out.leads_on = leads_on(t, data[9] if next_header == IPPROTO_IPV4_ else data[6], data + hdr, out.length - hdr)
+        return status
+    out.leads_on = leads_on(t, next_header, data, room)
+    if out.leads_on:
+        out.header = copy_of(at.ip, <uint32_t> (at.esp - at.ip))
+    out.packet = strip_transport(at, data, room, next_header)
+    out.length = at.hdr_len + room
+    return ST_OK
+
+
+# --- one chunk --------------------------------------------------------------------------------------------------------
+
+cdef void refuse(view_t *batch, verdict_t *out, const item_t *item, const work_t *w, int depth) noexcept nogil:
+    """Note a refusal; where decryption had begun nothing of it stays."""
+    cdef const outer_t *outer = item.outer
+    if w.sa != NULL:
+        count_refusal(w.sa, w.status)
+    if outer == NULL:
+        if w.begun:
+            memset(w.at.esp, 0, item.ip + item.length - w.at.esp)
+    elif w.sa == NULL:
+        return                       # no further layer of ours: the outer result stands
+    else:
+        if outer.header != NULL:
+            memcpy(outer.ip, outer.header, outer.header_len)
+        memset(outer.esp, 0, outer.ip + outer.length - outer.esp)
+        batch.offset[item.index] = outer.ip - batch.base
+        batch.length[item.index] = <int32_t> outer.length
+    out.status[item.index] = w.status
+    out.layer[item.index] = <uint8_t> depth
+
+
+cdef void look_ahead(table_t *t, const item_t *items, work_t *work, int n) noexcept nogil:
+    """Parse and find the chains' heads, each read of memory asked for a stage ahead."""
+    cdef int k
+    cdef work_t *w
+    for k in range(n):
+        w = &work[k]
+        w.status = locate(t, items[k].ip, items[k].length, &w.at)
+        if w.status == PENDING:
+            prefetch(&t.buckets[bucket_of(t, raw32(w.at.esp))])
+    for k in range(n):
+        w = &work[k]
+        w.head = 0
+        if w.status == PENDING:
+            w.head = chain_head(t, raw32(w.at.esp))
+            if w.head:
+                prefetch_w(&t.sas[w.head - 1])
+                prefetch_w(<uint8_t *> &t.sas[w.head - 1] + 64)
+
+
+cdef int admit_chunk(table_t *t, verdict_t *out, const item_t *items, work_t *work, int n, int depth) noexcept nogil:
+    """Find each packet's SA, check lengths and window, fill the operations; returns where the chunk ends."""
+    cdef int k
+    cdef uint32_t epoch = t.epoch
+    cdef bint many = t.high_water > FEW_SAS
+    cdef work_t *w
+    cdef sa_t *sa
+    cdef const suite_t *suite
+    cdef uint8_t status
+    cdef uint64_t seq
+    cdef int64_t handle
+    cdef uint32_t head
+    cdef bint esn
+    cdef shape_t aead
+    aead.kind = CLASS_AEAD
+    aead.iv_len = 8
+    aead.block = 1
+    if many:
+        look_ahead(t, items, work, n)
+    for k in range(n):
+        w = &work[k]
+        if many:
+            status = w.status
+            head = w.head
+        else:
+            if k + 6 < n:
+                prefetch(items[k + 6].ip)
+            head = 0
+            status = locate(t, items[k].ip, items[k].length, &w.at)
+            if status == PENDING:
+                head = chain_head(t, raw32(w.at.esp))
+        sa = NULL
+        seq = 0
+        handle = 0
+        if status == PENDING:
+            sa = choose(t, head, &w.at)
+            status = ST_NO_SA
+        if sa != NULL:
+            handle = sa.handle
+            suite = &t.suites[sa.suite]
+            w.suite = sa.suite
+            if many:
+                prefetch_state(sa, suite)
+            if suite.shape.kind == CLASS_AEAD and not sa.flags & SA_ESN:
+                # most packets of most users: the same code with most of its questions answered
+                w.usual = w.at.version == 4 and w.at.hdr_len == 20 and not sa.flags & (SA_TUNNEL | SA_ANY_MODE)
+                status = admit(epoch, work, k, sa, &aead, False, &w.at, &seq)
+                if status == PENDING:
+                    esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, seq)
+            else:
+                esn = (sa.flags & SA_ESN) != 0
+                w.usual = False
+                status = admit(epoch, work, k, sa, &suite.shape, esn, &w.at, &seq)
+                if status == PENDING:
+                    esp_ops(w, sa, &suite.shape, esn, w.at.esp, w.at.esp_len, seq)
+            if status == ST_OK:
+                return k
+        w.sa = sa
+        w.seq = seq
+        w.status = status
+        w.begun = False
+        if depth == 0:
+            out.handle[items[k].index] = handle
+            out.seq[items[k].index] = seq
+    return n
+
+
+cdef bint overtaken(const sa_t *sa, uint64_t seq, uint8_t *status) noexcept nogil:
+    """Has a layer inside an earlier packet of the chunk used this SA, so that the window must be asked again?"""
+    cdef bint valid = True
+    if sa.flags & SA_ESN and (esn_infer(sa.seq, sa.window_size, <uint32_t> seq, &valid) != seq or not valid):
+        status[0] = ST_AUTH_FAILED       # another number would have been inferred
+        return True
+    if sa.window_size and not window_check(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
+        status[0] = ST_REPLAYED
+        return True
+    return False
+
+
+cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *stripped) noexcept nogil:
+    """The ICV's verdict, window mark, strip."""
+    cdef const shape_t *shape
+    cdef sa_t *sa = w.sa
+    cdef uint32_t flags = sa.flags
+    cdef found_t at
+    if not w.cipher.good:
+        shape = &t.suites[w.suite].shape
+        w.status = ST_CRYPTO_FAILED if shape.kind == CLASS_MAC else ST_AUTH_FAILED
+        w.begun = shape.kind != CLASS_GMAC
+        return
+    w.begun = True
+    if sa.pend_epoch != epoch and overtaken(sa, w.seq, &w.status):
+        return
+    mark(sa, w.seq)
+    if w.usual:
+        at.ip = w.at.ip
+        at.esp = w.at.esp
+        at.esp_len = w.at.esp_len
+        at.version = 4
+        at.hdr_len = 20
+        w.status = strip(t, sa, flags & ~<uint32_t> (SA_TUNNEL | SA_ANY_MODE), 8, &at, stripped)
+    else:
+        w.status = strip(t, sa, flags, t.suites[w.suite].shape.iv_len, &w.at, stripped)
+
+
+cdef bint meets_chunk(const table_t *t, const item_t *item, uint32_t epoch) noexcept nogil:
+    """Does the next layer's SA have packets in the chunk that is being finished?"""
+    cdef found_t at
+    cdef sa_t *sa
+    if locate(t, item.ip, item.length, &at) != PENDING:
+        return False
+    sa = choose(t, chain_head(t, raw32(at.esp)), &at)
+    return sa != NULL and <int32_t> (sa.pend_epoch - epoch) >= 0
+
+
+cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, int depth, work_t *work) noexcept nogil:
+    """Take up to n packets one layer further; returns how many (at least one)."""
+    cdef work_t *w
+    cdef work_t alone
+    cdef item_t inner[CHUNK]
+    cdef outer_t outer[CHUNK]
+    cdef item_t *follower
+    cdef stripped_t stripped
+    cdef uint32_t epoch = t.epoch + 1
+    cdef int64_t i
+    cdef int k, n_inner = 0
+    stripped = stripped_t(NULL, NULL, 0, False)
+    t.epoch = epoch
+    n = admit_chunk(t, out, items, work, n, depth)
+    esp_open(t, work, n)
+    for k in range(n):
+        w = &work[k]
+        if w.status == PENDING:
+            finish(t, w, epoch, &stripped)
+        if w.status != ST_OK:
+            refuse(batch, out, &items[k], w, depth)
+            continue
+        i = items[k].index
+        w.sa.packets += 1
+        w.sa.bytes += w.at.total
+        batch.offset[i] = stripped.packet - batch.base
+        batch.length[i] = <int32_t> stripped.length
+        out.status[i] = ST_OK
+        if stripped.leads_on and depth + 1 < MAX_LAYERS:
+            follower = &inner[n_inner]
+            follower[0] = item_t(stripped.packet, stripped.length, i, items[k].outer)
+            if depth == 0:
+                outer[n_inner] = outer_t(
+                    w.at.ip, w.at.esp, stripped.header, <uint32_t> (w.at.esp - w.at.ip), items[k].length)
+                follower.outer = &outer[n_inner]
+                stripped.header = NULL
+            n_inner += 1
+            if meets_chunk(t, follower, epoch):
+                # its turn comes before the packets behind it, and so before theirs that wait here
+                layer(t, batch, out, inner, n_inner, depth + 1, &alone, 1)
+                free_headers(outer, n_inner, depth)
+                n_inner = 0
+        if stripped.header != NULL:
+            free(stripped.header)
+            stripped.header = NULL
+    if n_inner:
+        layer(t, batch, out, inner, n_inner, depth + 1, work, CHUNK)
+        free_headers(outer, n_inner, depth)
+    return n
+
+
+cdef void free_headers(outer_t *outer, int n, int depth) noexcept nogil:
+    cdef int k
+    if depth == 0:
+        for k in range(n):
+            free(outer[k].header)
+
+
+cdef void layer(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, int depth, work_t *work,
+                int most) noexcept nogil:
+    """Take all n packets one layer further, at most `most` at a time, with `work` as scratch."""
+    cdef int done = 0
+    while done < n:
+        done += chunk(t, batch, out, items + done, n - done if n - done < most else most, depth, work)
+
+
+cdef void inbound_batch(table_t *t, view_t *batch, verdict_t *out) noexcept nogil:
+    """Every packet of the batch, in order.  The caller holds batch and table for itself."""
+    cdef item_t items[CHUNK]
+    cdef int64_t start = 0
+    cdef int k, n
+    memset(out.layer, 0, batch.n)
+    while start < batch.n:
+        n = <int> (batch.n - start) if batch.n - start < t.chunk else t.chunk
+        for k in range(n):
+            items[k] = item_t(batch.base + batch.offset[start + k], batch.length[start + k], start + k, NULL)
+        layer(t, batch, out, items, n, 0, t.work, CHUNK)
+        start += n

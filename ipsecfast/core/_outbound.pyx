@@ -1,0 +1,333 @@
+"""Outbound ESP: sequence number, headers, padding, crypto, counters.
+
+Buffer recipe, transport mode:                    tunnel mode:
+    IP | data                                         IP data
+    IP | UDP? | SPI seq IV | data | trailer | ICV     IP | UDP? | SPI seq IV | IP data | TFC | trailer | ICV
+
+The data stays where it is if the slot has room in front and behind; it moves only if one side lacks it.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove, memset
+
+from ._bytes cimport (
+    be16, be32, little64, prefetch, prefetch_w, put_be16, put_be32, put_be64, put_raw16, put_raw32, put_raw64, raw32,
+    sum_fold,
+)
+from ._esp cimport count_refusal, esp_ops, esp_seal, prefetch_state
+from ._ip cimport FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_head, ip_parse, ip_t, ip_tos, sum_words
+from ._types cimport (
+    CLASS_AEAD, FEW_SAS, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_, IV_COUNTER, IV_RANDOM, PENDING,
+    SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_HAS_ADDRESS, SA_TUNNEL, SA_UDP, SA_V6,
+    ST_CRYPTO_FAILED, ST_FRAGMENT, ST_MALFORMED, ST_NO_ROOM, ST_OK, ST_SEQ_EXHAUSTED,
+    sa_t, shape_t, table_t, verdict_t, view_t, work_t,
+)
+
+cdef enum:
+    UNUSUAL = SA_TUNNEL | SA_UDP | SA_ESN | SA_V6
+
+# One packet's lengths and places, in registers: stores to packets make a compiler read work_t and sa_t again
+cdef struct plan_t:
+    uint8_t *ip               # header in front of ESP, new place
+    uint8_t *data             # what is encrypted
+    uint8_t *old_ip
+    uint32_t data_len
+    uint32_t clear_len        # data, TFC padding, padding, trailer
+    uint32_t pad_len
+    uint32_t udp_len          # 8 or 0
+    uint32_t hdr_len
+    uint32_t esp_len
+    uint32_t total
+    uint16_t next_ofs
+    uint8_t version
+    uint8_t next_header       # of what is encrypted
+    uint8_t proto             # ESP or UDP
+
+
+cdef inline uint8_t sized(const sa_t *sa, const shape_t *shape, uint8_t *old_ip, const ip_t *ip, uint32_t flags,
+                          plan_t *p) noexcept nogil:
+    """Work out every length; PENDING or a refusal.  Nothing is written."""
+    cdef uint32_t clear
+    p.old_ip = old_ip
+    p.udp_len = 8 if flags & SA_UDP else 0
+    p.proto = IPPROTO_UDP_ if flags & SA_UDP else IPPROTO_ESP_
+    if flags & SA_TUNNEL:
+        p.data = old_ip
+        p.data_len = ip.total
+        p.next_header = IPPROTO_IPV4_ if ip.version == 4 else IPPROTO_IPV6_
+        p.version = 6 if flags & SA_V6 else 4
+        p.hdr_len = 40 if flags & SA_V6 else 20
+        p.next_ofs = 0
+    else:
+        if flags & SA_HAS_ADDRESS and (ip.version == 6) != ((flags & SA_V6) != 0):
+            return ST_MALFORMED
+        if ip.fragment != FRAG_NONE:
+            return ST_FRAGMENT
+        p.data = old_ip + ip.hdr_len
+        p.data_len = ip.total - ip.hdr_len
+        p.next_header = ip.proto
+        p.version = ip.version
+        p.hdr_len = ip.hdr_len
+        p.next_ofs = ip.next_ofs
+    clear = p.data_len
+    if flags & SA_TUNNEL and clear < sa.tfc_pad_to:
+        clear = sa.tfc_pad_to
+    p.pad_len = (<uint32_t> 0 - (clear + 2)) & shape.align_mask
+    p.clear_len = clear + p.pad_len + 2
+    p.esp_len = 8 + shape.iv_len + p.clear_len + sa.icv_len
+    p.total = p.hdr_len + p.udp_len + p.esp_len
+    if p.total - (40 if p.version == 6 else 0) > 65535:
+        return ST_NO_ROOM
+    return PENDING
+
+
+cdef inline bint number(sa_t *sa, uint32_t flags, uint64_t *seq) noexcept nogil:
+    """Take the next sequence number; False if there is none left (RFC 4303 sec. 3.3.3)."""
+    if sa.seq == (<uint64_t> -1 if flags & SA_ESN else <uint64_t> 0xFFFFFFFFU):
+        return False
+    sa.seq += 1
+    seq[0] = sa.seq
+    return True
+
+
+cdef inline void place(uint8_t *low, uint8_t *high, uint32_t front, plan_t *p, uint32_t flags) noexcept nogil:
+    """Move header and data to their new place in the slot, which is known to be large enough.
+
+    A transport mode header gets its new length and protocol on the way.
+    """
+    cdef uint8_t *start = p.data - front
+    cdef uint8_t *data
+    if p.data - low < front:
+        start = low
+    elif high - start < p.total:
+        start = high - p.total
+    data = start + front
+    # towards the end: data first, for the header's new place may be the data's old one; else the reverse
+    if data > p.data:
+        memmove(data, p.data, p.data_len)
+    if not flags & SA_TUNNEL:
+        if p.version == 4:
+            ip4_move(start, p.old_ip, p.hdr_len, p.total, p.proto)
+        else:
+            ip6_move(start, p.old_ip, p.hdr_len, p.total, p.next_ofs, p.proto)
+    if data < p.data:
+        memmove(data, p.data, p.data_len)
+    p.ip = start
+    p.data = data
+
+
+cdef inline void outer_header(const sa_t *sa, const plan_t *p, uint32_t flags, uint64_t seq) noexcept nogil:
+    """A tunnel's own IP header (RFC 4301 sec. 5.1.2, RFC 6040 sec. 4.1)."""
+    cdef uint8_t *ip = p.ip
+    cdef const uint8_t *inner = p.data
+    cdef uint8_t tos = ip_tos(inner)
+    cdef uint8_t header[20]
+    cdef uint32_t flow
+    cdef uint16_t df = 0
+    tos = (tos & 0xFC if flags & SA_COPY_DSCP else 0) | (tos & 3 if flags & SA_ECN else 0)
+    if p.version == 4:
+        if flags & SA_DF_SET:
+            df = 0x4000
+        elif flags & SA_DF_COPY:
+            df = be16(inner + 6) & 0x4000 if p.next_header == IPPROTO_IPV4_ else 0x4000
+        put_be64(header, <uint64_t> 0x45 << 56 | <uint64_t> tos << 48 | <uint64_t> <uint16_t> seq << 16 | df)
+        put_be32(header + 8, <uint32_t> sa.ttl << 24)
+        put_raw32(header + 12, raw32(sa.src))
+        put_raw32(header + 16, raw32(sa.dst))
+        ip4_move(ip, header, 20, p.total, p.proto)
+        return
+    flow = sa.flow_label
+    if flags & SA_FLOW_COPY:
+        flow = be32(inner) & 0xFFFFF if p.next_header == IPPROTO_IPV6_ else 0
+    put_be32(ip, <uint32_t> 0x60000000 | <uint32_t> tos << 20 | flow)
+    put_be32(ip + 4, (p.total - 40) << 16 | <uint32_t> p.proto << 8 | sa.ttl)
+    memcpy(ip + 8, sa.src, 16)
+    memcpy(ip + 24, sa.dst, 16)
+
+
+cdef inline void udp_header(const sa_t *sa, const plan_t *p) noexcept nogil:
+    """UDP encapsulation (RFC 3948); the checksum is 0, over IPv6 it follows when the packet is done."""
+    cdef uint8_t *udp = p.ip + p.hdr_len
+    put_be16(udp, sa.sport)
+    put_be16(udp + 2, sa.dport)
+    put_be16(udp + 4, <uint16_t> (8 + p.esp_len))
+    put_raw16(udp + 6, 0)
+
+
+cdef inline void trailer(uint8_t *data, const plan_t *plan, uint8_t icv_len) noexcept nogil:
+    """TFC padding of zeros, padding 1, 2, 3, ..., pad length, next header (RFC 4303 sec. 2.4 to 2.7)."""
+    cdef uint64_t word
+    cdef uint32_t bits = 8 * plan.pad_len
+    if plan.pad_len <= 6 and icv_len >= 8 and plan.clear_len == plan.data_len + plan.pad_len + 2:
+        # one store; what it writes behind the trailer is the ICV's place
+        word = <uint64_t> 0x0807060504030201 & ((<uint64_t> 1 << bits) - 1)
+        word |= <uint64_t> (plan.pad_len | <uint32_t> plan.next_header << 8) << bits
+        put_raw64(data + plan.data_len, little64(word))
+        return
+    cdef uint8_t *end = data + plan.clear_len
+    cdef uint8_t *pad = end - 2 - plan.pad_len
+    cdef uint32_t i
+    if pad > data + plan.data_len:
+        memset(data + plan.data_len, 0, pad - data - plan.data_len)
+    for i in range(plan.pad_len):
+        pad[i] = <uint8_t> (i + 1)
+    (end - 2)[0] = <uint8_t> plan.pad_len
+    (end - 1)[0] = plan.next_header
+
+
+cdef bint random_iv(table_t *t, uint8_t *out, uint32_t n) noexcept nogil:
+    """n bytes that nobody can foretell; used bytes are wiped from the pool."""
+    cdef uint8_t *at
+    if t.pool_left < n:
+        if not t.random(t.pool, sizeof(t.pool)):
+            return False
+        t.pool_left = sizeof(t.pool)
+    t.pool_left -= n
+    at = t.pool + t.pool_left
+    memcpy(out, at, n)
+    memset(at, 0, n)
+    return True
+
+
+cdef inline bint esp_header(table_t *t, const sa_t *sa, const shape_t *shape, uint8_t *esp, uint64_t seq,
+                            const uint8_t *iv) noexcept nogil:
+    """SPI, sequence number and IV; False if there is no randomness to be had."""
+    put_raw32(esp, sa.spi_be)
+    put_be32(esp + 4, <uint32_t> seq)
+    if iv != NULL:
+        memcpy(esp + 8, iv, shape.iv_len)
+    elif shape.iv_kind == IV_COUNTER:
+        put_be64(esp + 8, seq ^ sa.word[0])
+    elif shape.iv_kind == IV_RANDOM:
+        return random_iv(t, esp + 8, shape.iv_len)
+    return True
+
+
+cdef inline void udp6_checksum(work_t *w) noexcept nogil:
+    """Over IPv6 the UDP checksum is not optional (RFC 8200 sec. 8.1)."""
+    cdef uint8_t *udp = w.at.ip + w.at.hdr_len
+    cdef uint32_t n = w.at.total - w.at.hdr_len
+    cdef uint8_t pseudo[8]
+    cdef uint16_t total
+    put_be32(pseudo, n)
+    put_be32(pseudo + 4, IPPROTO_UDP_)
+    total = sum_fold(sum_words(udp, n, sum_words(w.at.ip + 8, 32, sum_words(pseudo, 8, 0))))
+    put_raw16(udp + 6, total if total else <uint16_t> 0xFFFF)
+
+
+cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shape, uint32_t flags, const ip_t *ip,
+                            uint8_t *old_ip, uint8_t *low, int64_t room, const uint8_t *iv) noexcept nogil:
+    """Everything between parse and cipher: PENDING or a refusal."""
+    cdef uint64_t seq
+    cdef plan_t p
+    cdef uint8_t *esp
+    cdef uint8_t status = sized(sa, shape, old_ip, ip, flags, &p)
+    if status != PENDING:
+        return status
+    if p.total > room:
+        return ST_NO_ROOM
+    if not number(sa, flags, &seq):
+        return ST_SEQ_EXHAUSTED
+    place(low, low + room, p.hdr_len + p.udp_len + 8 + shape.iv_len, &p, flags)
+    if flags & SA_TUNNEL:
+        outer_header(sa, &p, flags, seq)
+    if flags & SA_UDP:
+        udp_header(sa, &p)
+    trailer(p.data, &p, sa.icv_len)
+    esp = p.ip + p.hdr_len + p.udp_len
+    w.at.ip = p.ip
+    w.at.esp = esp
+    w.at.esp_len = p.esp_len
+    w.at.hdr_len = p.hdr_len
+    w.at.total = p.total
+    w.at.version = p.version
+    w.seq = seq
+    if not esp_header(t, sa, shape, esp, seq, iv):
+        return ST_CRYPTO_FAILED
+    esp_ops(w, sa, shape, (flags & SA_ESN) != 0, esp, p.esp_len, seq)
+    return PENDING
+
+
+cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low, int64_t room,
+                         const uint8_t *iv) noexcept nogil:
+    cdef ip_t ip
+    cdef bint good = ip_head(old_ip, length, &ip) if sa.flags & SA_TUNNEL else ip_parse(old_ip, length, &ip)
+    if not good or ip.total > length:
+        return ST_MALFORMED
+    return protect(t, w, sa, &t.suites[sa.suite].shape, sa.flags, &ip, old_ip, low, room, iv)
+
+
+cdef inline uint8_t prepare(table_t *t, const view_t *batch, int64_t i, work_t *w, sa_t *sa, const uint8_t *iv) noexcept nogil:
+    """Everything in front of the cipher: PENDING or a refusal."""
+    cdef uint8_t *base = batch.base
+    cdef uint8_t *low = base + batch.slot_offset[i]
+    cdef uint8_t *old_ip = base + batch.offset[i]
+    cdef int64_t room = batch.slot_length[i], length = batch.length[i]
+    cdef uint32_t flags = sa.flags
+    cdef ip_t ip
+    cdef shape_t shape
+    w.suite = sa.suite
+    if t.suites[sa.suite].shape.kind == CLASS_AEAD and not flags & UNUSUAL and ip4_plain(old_ip, length, &ip) and iv == NULL:
+        # most packets of most users: the same code with most of its questions answered
+        shape.kind = CLASS_AEAD
+        shape.iv_kind = IV_COUNTER
+        shape.iv_len = 8
+        shape.align_mask = 3
+        return protect(t, w, sa, &shape, flags & ~<uint32_t> UNUSUAL, &ip, old_ip, low, room, NULL)
+    return protect_any(t, w, sa, old_ip, length, low, room, iv)
+
+
+cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n, const uint8_t *ivs,
+                int64_t iv_stride) noexcept nogil:
+    cdef work_t *work = t.work
+    cdef work_t *w
+    cdef bint many = t.high_water > FEW_SAS
+    cdef int k
+    cdef int64_t i
+    for k in range(n):
+        w = &work[k]
+        w.sa = &t.sas[<uint32_t> out.handle[start + k] - 1]
+        if many:
+            prefetch_w(w.sa)
+            prefetch_w(<uint8_t *> w.sa + 64)
+    for k in range(n):
+        i = start + k
+        w = &work[k]
+        if k + 6 < n:
+            prefetch(batch.base + batch.offset[i + 6])
+            prefetch(batch.base + batch.offset[i + 6] + batch.length[i + 6])
+        if many:
+            prefetch_state(w.sa, &t.suites[w.sa.suite])
+        w.status = prepare(t, batch, i, w, w.sa, ivs + i * iv_stride if ivs != NULL else NULL)
+        out.layer[i] = 0
+    esp_seal(t, work, n)
+    for k in range(n):
+        i = start + k
+        w = &work[k]
+        out.seq[i] = 0
+        if w.status == PENDING and not (w.cipher.good and w.mac.good):
+            w.status = ST_CRYPTO_FAILED
+        if w.status == PENDING:
+            if w.sa.flags & SA_UDP and w.at.version == 6:
+                udp6_checksum(w)
+            w.status = ST_OK
+            out.seq[i] = w.seq
+            batch.offset[i] = w.at.ip - batch.base
+            batch.length[i] = <int32_t> w.at.total
+            w.sa.packets += 1
+            w.sa.bytes += w.at.total
+        else:
+            if w.status == ST_CRYPTO_FAILED:
+                memset(batch.base + batch.slot_offset[i], 0, batch.slot_length[i])
+            count_refusal(w.sa, w.status)
+        out.status[i] = w.status
+
+
+cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs, int64_t iv_stride) noexcept nogil:
+    """Every packet of the batch, in order; out.handle holds handles known to be good.  `ivs` is for known answers."""
+    cdef int64_t start = 0
+    cdef int n
+    while start < batch.n:
+        n = <int> (batch.n - start) if batch.n - start < t.chunk else t.chunk
+        chunk(t, batch, out, start, n, ivs, iv_stride)
+        start += n

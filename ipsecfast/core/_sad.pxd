@@ -1,0 +1,23 @@
+from libc.stdint cimport int64_t
+
+from ._types cimport sa_t, table_t
+
+
+cdef class CoreSAD:
+    cdef table_t table
+    cdef readonly object slow       # the pure Python datapath, where there is no library; else None
+    cdef readonly Py_ssize_t capacity
+    cdef object _choose             # what names the providers of an algorithm
+    cdef dict _contexts             # Provider -> its scratch
+    cdef dict _suites               # (encryption code, authentication code) -> suite number
+    cdef dict _ports                # UDP port -> SAs that use it
+    cdef void *_blocks              # keyed states' memory, a list through their first words
+    cdef dict _free_states          # state size -> addresses
+    cdef list _free                 # indexes of deleted SAs
+    cdef Py_ssize_t _count
+    cdef unsigned _born             # the process it belongs to
+    cdef bint busy                  # a call is at work on it
+
+    cdef int enter(self) except -1
+    cdef void leave(self) noexcept
+    cdef sa_t *find(self, int64_t handle) except NULL

@@ -1,0 +1,608 @@
+"""CoreSAD: owner of SAs, keyed states and lookup table.
+
+One SA is a `sa_t` at a fixed place; its handle is that place and how often it was used before, so that a
+handle is never handed out again.  SPIs hash into open-addressed buckets, each the head of a chain of
+candidates.  Nothing is rebuilt by add or delete.  Thread rule: one call at a time; the second raises.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset
+
+from ._bytes cimport swap32, wipe
+from ._crypto cimport Provider
+from ._types cimport (
+    CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_ESP_, IV_COUNTER, IV_NONE, IV_RANDOM, MAX_SUITES, N_STATUS,
+    SA_ANY_MODE, SA_COPY_DSCP, SA_DECAP_DSCP, SA_DF_COPY, SA_DF_SET, SA_DST_ANY, SA_ECN, SA_ESN, SA_FLOW_COPY,
+    SA_HAS_ADDRESS, SA_IN_USE, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_UDP, SA_V6,
+    bucket_t, cipher_t, mac_t, sa_t, suite_t, table_t,
+)
+from ._window cimport window_mark, window_words
+
+import os
+
+from ..errors import DuplicateSAError, ProviderError, SADFullError
+
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void **p, size_t align, size_t n)
+
+cdef extern from *:
+    """
+    #include <sys/mman.h>
+    #ifndef MAP_ANONYMOUS
+    #define MAP_ANONYMOUS MAP_ANON
+    #endif
+    /* zeroed memory, taken as it is touched; large blocks lie so that huge pages can serve them */
+    static void *ipf_map(size_t n)
+    {
+        size_t huge = 2u << 20, spare = n >= huge ? huge : 0;
+        char *p = mmap(NULL, n + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED) return NULL;
+        if (spare) {
+            size_t front = -(size_t)p & (huge - 1);
+            if (front) munmap(p, front);
+            if (front != spare) munmap(p + front + n, spare - front);
+            p += front;
+    #ifdef MADV_HUGEPAGE
+            madvise(p, n, MADV_HUGEPAGE);
+    #endif
+        }
+        return p;
+    }
+    """
+    void *ipf_map(size_t n) nogil
+    int munmap(void *p, size_t n) nogil
+
+cdef enum:
+    MAX_CAPACITY = 1 << 26
+    CHUNK_BYTES = 1 << 21   # blocks from here on are mapped, and sized for huge pages
+
+cdef unsigned processes = 0     # forks survived
+
+
+def _forked():
+    global processes
+    processes += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+assert sizeof(sa_t) == 192
+
+
+cdef class _Context:
+    """A provider's scratch memory for one SAD."""
+    cdef Provider provider
+    cdef void *ctx
+
+    def __cinit__(self, Provider provider not None):
+        self.provider = provider
+        self.ctx = provider.table.ctx_new()
+        if self.ctx == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        if self.ctx != NULL:
+            self.provider.table.ctx_free(self.ctx)
+
+
+# A block of keyed states begins with this.  Not a Python object: the garbage collector could take it away before
+# the SAD, whose __dealloc__ still needs the states.
+cdef struct block_t:
+    block_t *next
+    size_t size
+
+
+cdef uint8_t *new_block(CoreSAD self, size_t size) except NULL:
+    """Zeroed memory for keyed states, 64-byte aligned; the SAD frees it."""
+    cdef void *memory = NULL
+    cdef block_t *block
+    size += 64
+    if size >= CHUNK_BYTES:
+        memory = ipf_map(size)
+    elif posix_memalign(&memory, 64, size):
+        memory = NULL
+    if memory == NULL:
+        raise MemoryError()
+    if size < CHUNK_BYTES:
+        memset(memory, 0, size)
+    block = <block_t *> memory
+    block.next = <block_t *> self._blocks
+    block.size = size
+    self._blocks = block
+    return <uint8_t *> memory + 64
+
+
+cdef void free_blocks(CoreSAD self) noexcept:
+    """Wipe and give back every block."""
+    cdef block_t *block
+    cdef size_t size
+    while self._blocks != NULL:
+        block = <block_t *> self._blocks
+        self._blocks = block.next
+        size = block.size
+        wipe(block, size)
+        if size >= CHUNK_BYTES:
+            munmap(block, size)
+        else:
+            free(block)
+
+
+cdef int system_random(uint8_t *out, size_t n) noexcept nogil:
+    """The kernel's generator, where libcrypto's is not to be had."""
+    with gil:
+        try:
+            data = os.urandom(n)
+            memcpy(out, <const char *> data, n)
+            return 1
+        except Exception:
+            return 0
+
+
+cdef class CoreSAD:
+    """The security association database of the core; `ipsecfast.SAD` is its public face.
+
+    capacity : SAs it can hold, 1 to 2**26.
+    choose : callable (encryption code, authentication code) -> (Provider or None, Provider or None); raises if
+        there is none that may serve.
+    random : Provider with a random generator, or None.
+    slow : the pure Python datapath, which then does all the work, or None.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        memset(&self.table, 0, sizeof(table_t))
+        self._contexts = {}
+        self._suites = {}
+        self._ports = {}
+        self._free_states = {}
+        self._free = []
+        self._born = processes
+
+    def __init__(self, capacity, choose, random, slow):
+        cdef table_t *t = &self.table
+        cdef uint32_t bits = 4
+        if t.sas != NULL:
+            raise RuntimeError("a SAD can't be initialised again")
+        if isinstance(capacity, bool) or not isinstance(capacity, int):
+            raise TypeError(f"capacity: got {type(capacity).__name__}, wanted an int")
+        if not 1 <= capacity <= MAX_CAPACITY:
+            raise ValueError(f"capacity: got {capacity}, wanted 1 to {MAX_CAPACITY} SAs")
+        self.capacity = capacity
+        self.slow = slow
+        self._choose = choose
+        while (1 << bits) < 2 * capacity:
+            bits += 1
+        t.chunk = CHUNK_ONE_PASS
+        t.capacity = <uint32_t> capacity
+        t.bucket_mask = (<uint32_t> 1 << bits) - 1
+        t.bucket_shift = 32 - bits
+        t.sas = <sa_t *> ipf_map(capacity * sizeof(sa_t))
+        t.buckets = <bucket_t *> ipf_map((<size_t> t.bucket_mask + 1) * sizeof(bucket_t))
+        if t.sas == NULL or t.buckets == NULL:
+            raise MemoryError()
+        memset(t.group, 0xFF, sizeof(t.group))
+        _use_port(self, 4500)
+        t.random = system_random
+        if random is not None and (<Provider?> random).table.random != NULL:
+            t.random = (<Provider> random).table.random
+
+    def __dealloc__(self):
+        cdef table_t *t = &self.table
+        cdef uint32_t i
+        if t.sas != NULL:
+            for i in range(t.high_water):
+                if t.sas[i].flags & SA_IN_USE:
+                    _release(t, &t.sas[i])
+            wipe(t.sas, t.high_water * sizeof(sa_t))
+            munmap(t.sas, t.capacity * sizeof(sa_t))
+        if t.buckets != NULL:
+            munmap(t.buckets, (<size_t> t.bucket_mask + 1) * sizeof(bucket_t))
+        free_blocks(self)
+        wipe(t.pool, sizeof(t.pool))
+        wipe(t.work, sizeof(t.work))
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("a SAD can't be pickled: it holds keys")
+
+    def __len__(self):
+        return self._count if self.slow is None else len(self.slow)
+
+    cdef int enter(self) except -1:
+        """Take the SAD for one call."""
+        if self._born != processes:
+            raise RuntimeError("this SAD belongs to the parent process: sending on with its sequence numbers in two "
+                               "processes would repeat IVs; make a SAD of its own after the fork")
+        if self.busy:
+            raise RuntimeError("this SAD is at work in another thread; different SADs are independent")
+        self.busy = True
+        return 0
+
+    cdef void leave(self) noexcept:
+        self.busy = False
+
+    cdef sa_t *find(self, int64_t handle) except NULL:
+        """The SA of a handle that is valid; raises KeyError."""
+        cdef uint32_t index = <uint32_t> handle - 1
+        cdef sa_t *sa
+        if handle > 0 and index < self.table.high_water:
+            sa = &self.table.sas[index]
+            if sa.flags & SA_IN_USE and sa.handle == handle:
+                return sa
+        raise KeyError(f"handle {handle} names no SA of this SAD")
+
+    def add(self, sa, direction, seq=0):
+        """Put an SA in and return its handle, an int > 0 that is never handed out again.
+
+        direction : ``"inbound"`` or ``"outbound"``.
+        seq : the last number sent, or the highest authenticated one (64 bits with ESN, else 32).
+
+        Raises DuplicateSAError for an SPI that is there already with this destination, protocol and
+        direction; SADFullError; ProviderError where no provider has the algorithm; TypeError, ValueError.
+        """
+        cdef bint outbound = _direction(sa, direction)
+        cdef uint64_t top = _sequence(seq, sa.esn)
+        self.enter()
+        try:
+            if self.slow is not None:
+                return self.slow.add(sa, direction, seq)
+            return _add(self, sa, outbound, top)
+        finally:
+            self.leave()
+
+    def update(self, handle, seq_hi):
+        """Replace the high half of the highest number and clear the window (what UPDATE_SA needs).
+
+        seq_hi : 32 bits.  Raises KeyError for an unknown handle, ValueError for an SA without ESN.
+        """
+        if isinstance(seq_hi, bool) or not isinstance(seq_hi, int):
+            raise TypeError(f"seq_hi: got {type(seq_hi).__name__}, wanted an int")
+        if not 0 <= seq_hi <= 0xFFFFFFFF:
+            raise ValueError(f"seq_hi: got {seq_hi}, wanted 32 bits")
+        self.enter()
+        cdef sa_t *s
+        cdef uint64_t high = seq_hi
+        try:
+            if self.slow is not None:
+                self.slow.update(handle, seq_hi)
+                return
+            s = self.find(handle)
+            if not s.flags & SA_ESN:
+                raise ValueError("seq_hi: this SA has no extended sequence numbers")
+            if s.flags & SA_OUTBOUND:
+                if high < s.seq >> 32:
+                    raise ValueError(f"seq_hi: got {seq_hi}, wanted {s.seq >> 32} or more: numbers sent before would be sent again")
+            else:
+                memset(s.ring, 0, (<size_t> s.ring_mask + 1) * 8)
+            s.seq = high << 32 | <uint32_t> s.seq
+        finally:
+            self.leave()
+
+    def delete(self, handle):
+        """Take an SA out; its keys are wiped at once.  Raises KeyError for an unknown handle."""
+        self.enter()
+        try:
+            if self.slow is not None:
+                self.slow.delete(handle)
+                return
+            _delete(self, self.find(handle))
+        finally:
+            self.leave()
+
+    def counters(self, handle):
+        """(packets, bytes, counter per PacketStatus, last sequence number) of one SA."""
+        cdef sa_t *s
+        cdef int i
+        self.enter()
+        try:
+            if self.slow is not None:
+                return self.slow.counters(handle)
+            s = self.find(handle)
+            counts = [0 if s.refused == NULL else s.refused[i] for i in range(N_STATUS)]
+            counts[0] = s.packets
+            return s.packets, s.bytes, counts, s.seq
+        finally:
+            self.leave()
+
+
+cdef bint _direction(sa, direction) except -1:
+    """Is it outbound?  Also checks that the SA may go that way."""
+    if direction == "inbound":
+        return False
+    if direction != "outbound":
+        raise ValueError(f"direction: got {direction!r}, wanted inbound or outbound")
+    if sa.mode == "any":
+        raise ValueError("mode: got any, wanted tunnel or transport for an outbound SA")
+    if sa.mode == "tunnel" and (sa.src is None or sa.dst is None):
+        raise ValueError("src and dst: an outbound tunnel needs both")
+    return True
+
+
+cdef uint64_t _sequence(seq, bint esn) except? 0:
+    if isinstance(seq, bool) or not isinstance(seq, int):
+        raise TypeError(f"seq: got {type(seq).__name__}, wanted an int")
+    if not 0 <= seq <= (0xFFFFFFFFFFFFFFFF if esn else 0xFFFFFFFF):
+        raise ValueError(f"seq: got {seq}, wanted {64 if esn else 32} bits" + ("" if esn else " without ESN"))
+    return seq
+
+
+cdef Provider _provider(choice):
+    return choice
+
+
+cdef void *_context(CoreSAD self, Provider provider) except NULL:
+    context = self._contexts.get(provider)
+    if context is None:
+        context = self._contexts[provider] = _Context(provider)
+    return (<_Context> context).ctx
+
+
+cdef int _suite(CoreSAD self, sa) except -1:
+    """Number of the suite for this SA's algorithms, bound to providers when first seen."""
+    enc, auth = sa.enc_alg, sa.auth_alg
+    key = (enc.code, auth.code)
+    known = self._suites.get(key)
+    if known is not None:
+        return known
+    cipher, mac = self._choose(enc, auth)
+    cdef int number = self.table.n_suites
+    cdef suite_t *s = &self.table.suites[number]
+    if number == MAX_SUITES:
+        raise SADFullError("more combinations of algorithms than a SAD can hold")
+    memset(s, 0, sizeof(suite_t))
+    if cipher is not None:
+        s.cipher_ctx = _context(self, cipher)
+        s.cipher = &_provider(cipher).table.cipher[<int> enc.code]
+        s.shape.mac_ofs = (s.cipher.state_len + 63) & ~63
+    if mac is not None:
+        s.mac_ctx = _context(self, mac)
+        s.mac = &_provider(mac).table.mac[<int> auth.code]
+    # an odd number of lines: with a power of two the same few lines of all states would share few cache sets
+    s.state_len = (s.shape.mac_ofs + (0 if s.mac == NULL else s.mac.state_len) + 63) & ~63 | 64
+    s.shape.kind = CLASS_MAC if not enc.combined else CLASS_AEAD if enc.encrypts else CLASS_GMAC
+    s.shape.iv_kind = IV_NONE if not enc.iv_len else IV_COUNTER if enc.salt_len else IV_RANDOM
+    s.shape.iv_len = enc.iv_len
+    s.shape.align_mask = enc.align - 1
+    s.shape.block = enc.block
+    s.shape.is_ctr = enc.salt_len != 0 and not enc.combined
+    s.shape.mac_len = auth.digest_len
+    if s.mac != NULL:
+        self.table.chunk = CHUNK
+    self._suites[key] = number
+    self.table.n_suites += 1
+    return number
+
+
+cdef uint8_t *_state(CoreSAD self, uint32_t size) except NULL:
+    """Zeroed memory for one SA's keyed states, 64-byte aligned."""
+    cdef list spare = self._free_states.setdefault(size, [])
+    cdef size_t n, i
+    cdef uint8_t *memory
+    if not spare:
+        n = min(max(4, self._count), max(1, CHUNK_BYTES // size))
+        if n * size >= CHUNK_BYTES // 16:
+            n = max(1, (CHUNK_BYTES - 64) // size)
+        memory = new_block(self, n * size)
+        for i in range(n):
+            spare.append(<uintptr_t> memory + (n - 1 - i) * size)
+    return <uint8_t *> <uintptr_t> spare.pop()
+
+
+cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
+    cdef table_t *t = &self.table
+    cdef uint32_t index
+    cdef sa_t fresh
+    cdef sa_t *s = &fresh
+    cdef const uint8_t *key
+    cdef bytes material
+    if not self._free and t.high_water == t.capacity:
+        raise SADFullError(f"the SAD is full: its capacity is {t.capacity} SAs")
+    memset(s, 0, sizeof(sa_t))
+    _describe(s, sa, outbound)
+    s.suite = <uint8_t> _suite(self, sa)
+    cdef suite_t *suite = &t.suites[s.suite]
+    if _duplicate(t, s):
+        raise DuplicateSAError(
+            f"an {'outbound' if outbound else 'inbound'} SA with SPI 0x{sa.spi:08x}, destination {sa.dst} and protocol "
+            f"{sa.protocol} is already there")
+    s.key = _state(self, suite.state_len)
+    if suite.cipher != NULL:
+        material = sa.enc_key
+        key = <const uint8_t *> material
+        if not suite.cipher.key_init(suite.cipher_ctx, s.key, key, <uint32_t> len(material), outbound):
+            self._free_states[suite.state_len].append(<uintptr_t> s.key)
+            raise ValueError(f"enc_key: the crypto library refused it for {sa.encryption}")
+    if suite.mac != NULL:
+        material = sa.auth_key
+        key = <const uint8_t *> material
+        if not suite.mac.key_init(suite.mac_ctx, s.key + suite.shape.mac_ofs, key, <uint32_t> len(material), True):
+            _release_state(t, s)
+            self._free_states[suite.state_len].append(<uintptr_t> s.key)
+            raise ValueError(f"auth_key: the crypto library refused it for {sa.authentication}")
+    s.seq = top
+    if outbound and not t.random(<uint8_t *> s.word, 8):
+        _release_state(t, s)
+        self._free_states[suite.state_len].append(<uintptr_t> s.key)
+        raise ProviderError("no randomness to be had for the IVs of this SA")
+    index = self._free.pop() if self._free else t.high_water
+    s.handle = t.sas[index].handle or index + 1
+    t.sas[index] = fresh
+    s = &t.sas[index]
+    s.ring = s.word
+    if not outbound:
+        _window(s, top)
+    if index == t.high_water:
+        t.high_water += 1
+    _chain(t, index)
+    self._count += 1
+    if sa.udp_encap is not None and not outbound:
+        for port in set(sa.udp_encap):
+            _use_port(self, port)
+    if s.flags & SA_ANY_MODE:
+        t.n_any_mode += 1
+    wipe(&fresh, sizeof(fresh))
+    return s.handle
+
+
+cdef int _describe(sa_t *s, sa, bint outbound) except -1:
+    """Everything of an SA that is no key and no state."""
+    cdef uint16_t flags = SA_IN_USE
+    address = sa.dst if sa.dst is not None else sa.src
+    flags |= SA_OUTBOUND if outbound else 0
+    flags |= SA_ESN if sa.esn else 0
+    flags |= SA_TUNNEL if sa.mode == "tunnel" else 0
+    flags |= SA_ANY_MODE if sa.mode == "any" else 0
+    flags |= SA_STRICT_PADDING if sa.strict_padding else 0
+    flags |= SA_ECN if sa.ecn else 0
+    flags |= SA_COPY_DSCP if sa.copy_dscp else 0
+    flags |= SA_DECAP_DSCP if sa.decap_dscp else 0
+    flags |= {"copy": SA_DF_COPY, "set": SA_DF_SET, "clear": 0}[sa.df]
+    if address is not None:
+        flags |= SA_HAS_ADDRESS | (SA_V6 if address.version == 6 else 0)
+    if sa.dst is None:
+        flags |= SA_DST_ANY
+    else:
+        _put(s.dst, sa.dst.packed, 16)
+    if sa.src is not None:
+        _put(s.src, sa.src.packed, 16)
+    if sa.flow_label == "copy":
+        flags |= SA_FLOW_COPY
+    else:
+        s.flow_label = sa.flow_label
+    if sa.udp_encap is not None:
+        flags |= SA_UDP
+        s.sport, s.dport = sa.udp_encap
+    _put(<uint8_t *> &s.salt, sa.salt, 4)
+    s.spi_be = swap32(sa.spi)
+    s.flags = flags
+    s.proto = IPPROTO_ESP_
+    s.icv_len = sa.icv_len
+    s.ttl = sa.ttl
+    # RFC 4303 sec. 1: no anti-replay without integrity, or one forged number would move the window
+    s.window_size = sa.replay_window if sa.icv_len else 0
+    s.tfc_pad_to = sa.tfc_pad_to or 0
+    return 0
+
+
+cdef void _put(uint8_t *to, bytes data, size_t room):
+    memcpy(to, <const char *> data, min(room, <size_t> len(data)))
+
+
+cdef int _window(sa_t *s, uint64_t top) except -1:
+    cdef uint32_t words = window_words(s.window_size)
+    s.ring_mask = <uint16_t> (words - 1)
+    if words > 2:
+        s.ring = <uint64_t *> calloc(words, 8)
+        if s.ring == NULL:
+            s.ring = s.word
+            raise MemoryError()
+    if top and s.window_size:
+        window_mark(s.ring, s.ring_mask, top, top)
+    return 0
+
+
+cdef void _use_port(CoreSAD self, uint32_t port):
+    self._ports[port] = self._ports.get(port, 0) + 1
+    self.table.ports[port >> 3] |= 1 << (port & 7)
+    self.table.port_filter |= (<uint64_t> 1) << (port & 63)
+
+
+cdef void _leave_port(CoreSAD self, uint32_t port):
+    self._ports[port] -= 1
+    if not self._ports[port]:
+        del self._ports[port]
+        self.table.ports[port >> 3] &= ~(1 << (port & 7))
+
+
+cdef bint _duplicate(const table_t *t, const sa_t *s) noexcept:
+    cdef uint32_t at = (s.spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift, head
+    cdef const sa_t *other
+    cdef uint32_t what = SA_OUTBOUND | SA_V6 | SA_DST_ANY
+    while t.buckets[at].head and t.buckets[at].spi_be != s.spi_be:
+        at = (at + 1) & t.bucket_mask
+    head = t.buckets[at].head
+    while head:
+        other = &t.sas[head - 1]
+        if other.proto == s.proto and (other.flags & what) == (s.flags & what) and memcmp(other.dst, s.dst, 16) == 0:
+            return True
+        head = other.next
+    return False
+
+
+cdef void _chain(table_t *t, uint32_t index) noexcept:
+    """Inbound SAs go to the front of their SPI's chain, so that lookup meets them first."""
+    cdef sa_t *s = &t.sas[index]
+    cdef uint32_t at = (s.spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift
+    cdef sa_t *first
+    while t.buckets[at].head and t.buckets[at].spi_be != s.spi_be:
+        at = (at + 1) & t.bucket_mask
+    if t.buckets[at].head and s.flags & SA_OUTBOUND:
+        first = &t.sas[t.buckets[at].head - 1]
+        s.next = first.next
+        first.next = index + 1
+        return
+    t.buckets[at].spi_be = s.spi_be
+    s.next = t.buckets[at].head
+    t.buckets[at].head = index + 1
+
+
+cdef void _unchain(table_t *t, uint32_t index) noexcept:
+    cdef sa_t *s = &t.sas[index]
+    cdef uint32_t at = (s.spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift
+    cdef uint32_t gap, home
+    cdef uint32_t *link
+    while t.buckets[at].spi_be != s.spi_be:
+        at = (at + 1) & t.bucket_mask
+    link = &t.buckets[at].head
+    while link[0] != index + 1:
+        link = &t.sas[link[0] - 1].next
+    link[0] = s.next
+    if t.buckets[at].head:
+        return
+    # the bucket is empty: move up those behind it that were displaced past it
+    gap = at
+    while True:
+        at = (at + 1) & t.bucket_mask
+        if not t.buckets[at].head:
+            break
+        home = (t.buckets[at].spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift
+        if ((at - home) & t.bucket_mask) >= ((at - gap) & t.bucket_mask):
+            t.buckets[gap] = t.buckets[at]
+            gap = at
+    t.buckets[gap].head = 0
+    t.buckets[gap].spi_be = 0
+
+
+cdef void _release_state(table_t *t, sa_t *s) noexcept:
+    """Give back what the providers' states own, then wipe them."""
+    cdef suite_t *suite = &t.suites[s.suite]
+    if suite.cipher != NULL and suite.cipher.key_free != NULL:
+        suite.cipher.key_free(s.key)
+    if suite.mac != NULL and suite.mac.key_free != NULL:
+        suite.mac.key_free(s.key + suite.shape.mac_ofs)
+    wipe(s.key, suite.state_len)
+
+
+cdef void _release(table_t *t, sa_t *s) noexcept:
+    _release_state(t, s)
+    if s.ring != s.word:
+        free(s.ring)
+    free(s.refused)
+
+
+cdef object _delete(CoreSAD self, sa_t *s):
+    cdef table_t *t = &self.table
+    cdef uint32_t index = <uint32_t> (s - t.sas), size = t.suites[s.suite].state_len
+    cdef int64_t handle = s.handle
+    _unchain(t, index)
+    if s.flags & SA_UDP and not s.flags & SA_OUTBOUND:
+        for port in {s.sport, s.dport}:
+            _leave_port(self, port)
+    if s.flags & SA_ANY_MODE:
+        t.n_any_mode -= 1
+    _release(t, s)
+    self._free_states[size].append(<uintptr_t> s.key)
+    wipe(s, sizeof(sa_t))
+    self._count -= 1
+    if handle >> 32 < 0x7FFFFFFF:       # else the place is used up
+        s.handle = handle + ((<int64_t> 1) << 32)
+        self._free.append(index)

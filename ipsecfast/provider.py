@@ -1,0 +1,141 @@
+"""Crypto providers: which are here, whether they answer the known answers, and who serves what."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import selftest
+from .alg import AUTHENTICATION, ENCRYPTION, Authentication, Encryption
+from .core._crypto import Provider
+from .errors import ProviderError
+
+NAMES = ("ipsec-mb", "libcrypto", "reference")
+_MODULES = {"ipsec-mb": "_ipsec_mb", "libcrypto": "_libcrypto"}
+
+# Where libcrypto was measured to be faster than ipsec-mb at the sizes of packets (docs/performance.md).
+_PREFER_LIBCRYPTO: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class ProviderInfo:
+    """A provider as a user sees it.
+
+    ``algorithms`` are names of :mod:`ipsecfast.alg`; ``message`` says why an unavailable provider
+    does not serve, or what the known answers came to.
+    """
+
+    name: str
+    version: str
+    algorithms: tuple[str, ...]
+    cpu_path: str
+    available: bool
+    message: str
+
+
+@functools.cache
+def _open(name: str) -> Provider | str:
+    """The provider, loaded and tested once; or why it does not serve."""
+    try:
+        module = importlib.import_module(f".core.{_MODULES[name]}", __package__)
+    except ImportError as error:
+        if name == "ipsec-mb" and isinstance(error, ModuleNotFoundError):
+            return "not built: intel-ipsec-mb 1.3 or newer was not there when ipsecfast was installed"
+        return f"could not be loaded: {error}"
+    try:
+        provider: Provider = module.load()
+    except OSError as error:
+        return str(error)
+    wrong = selftest.failures(provider)
+    return f"refused: known answers failed for {', '.join(wrong)}" if wrong else provider
+
+
+def _native() -> list[Provider]:
+    """Native providers that serve, fastest first."""
+    return [p for p in (_open("ipsec-mb"), _open("libcrypto")) if isinstance(p, Provider)]
+
+
+def wanted(name: str | None) -> str | None:
+    """The provider a user asked for by argument or ``IPSECFAST_PROVIDER``; None: the fastest.
+
+    Raises ValueError for a name that is none, ProviderError for one that does not serve.
+    """
+    name = name or os.environ.get("IPSECFAST_PROVIDER") or None
+    if name is None:
+        return None if _native() else "reference"
+    if name not in NAMES:
+        raise ValueError(f"provider: got {name!r}, wanted one of {', '.join(NAMES)}")
+    if name != "reference" and isinstance(problem := _open(name), str):
+        raise ProviderError(f"provider {name}: {problem}")
+    return name
+
+
+def native(name: str) -> Provider:
+    """A native provider that serves; raises ProviderError."""
+    provider = _open(name)
+    if isinstance(provider, str):
+        raise ProviderError(f"provider {name}: {provider}")
+    return provider
+
+
+def find(algorithm: Encryption | Authentication, name: str | None) -> Provider:
+    """The native provider for one algorithm: the one named, or the fastest that has it.
+
+    Raises ProviderError where there is none.
+    """
+    candidates = _native() if name is None else [native(name)]
+    if name is None and algorithm.name in _PREFER_LIBCRYPTO:
+        candidates.reverse()
+    for provider in candidates:
+        if isinstance(algorithm, Encryption):
+            has = provider.has_cipher(algorithm.code)
+        else:
+            has = provider.has_mac(algorithm.code)
+        if has:
+            return provider
+    where = f"provider {name}" if name else "any provider here"
+    raise ProviderError(f"{algorithm.name} is not in {where}; see `ipsecfast info`")
+
+
+Choice = tuple[Provider | None, Provider | None]
+
+
+def chooser(name: str | None) -> Callable[[Encryption, Authentication], Choice]:
+    """What binds an SA's two algorithms to providers when it is added."""
+
+    def choose(enc: Encryption, auth: Authentication) -> Choice:
+        return find(enc, name) if enc.code else None, find(auth, name) if auth.code else None
+
+    return choose
+
+
+def random_source() -> Provider | None:
+    """The provider with a random generator, if there is one."""
+    provider = _open("libcrypto")
+    return provider if isinstance(provider, Provider) else None
+
+
+def _describe(name: str) -> ProviderInfo:
+    if name == "reference":
+        import Crypto
+
+        names = tuple(a for a in (*ENCRYPTION, *AUTHENTICATION) if a != "NONE")
+        return ProviderInfo(
+            name, f"pycryptodome {Crypto.__version__}", names, "pure Python", True, "slow: one packet at a time"
+        )
+    provider = _open(name)
+    if isinstance(provider, str):
+        return ProviderInfo(name, "", (), "", False, provider)
+    names = (
+        *(e.name for e in ENCRYPTION.values() if provider.has_cipher(e.code) or not e.code),
+        *(a.name for a in AUTHENTICATION.values() if provider.has_mac(a.code)),
+    )
+    return ProviderInfo(name, provider.version, names, provider.cpu_path, True, "known answers hold")
+
+
+def providers() -> list[ProviderInfo]:
+    """All providers, also those that can't serve here: name, version, algorithms, CPU path, message."""
+    return [_describe(name) for name in NAMES]

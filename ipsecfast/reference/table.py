@@ -1,0 +1,163 @@
+"""The SAD as a model: SAs by handle, found inbound by SPI and destination (RFC 4301 sec. 4.1, 4.4.2).
+
+One thread at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from ..errors import DuplicateSAError
+from ..sa import Address, AddressLike, SecurityAssociation
+from ..status import PacketStatus
+from .window import SEQ32, SEQ64, ReplayWindow
+
+Direction = Literal["inbound", "outbound"]
+
+NATT_PORT = 4500  # RFC 3948 sec. 2.1
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counters of one SA."""
+
+    packets: int  # with status OK
+    bytes: int  # IP length of their protected form
+    statuses: dict[PacketStatus, int]
+    last_seq: int  # outbound: sent last; inbound: highest authenticated
+
+
+@dataclass(slots=True)
+class Entry:
+    """One SA in the table with all that changes as packets pass."""
+
+    handle: int
+    sa: SecurityAssociation
+    direction: Direction
+    window: ReplayWindow  # inbound; outbound only its ``top`` is used, the last number sent
+    iv_mask: int = field(default_factory=lambda: int.from_bytes(os.urandom(8), "big"))
+    n_bytes: int = 0
+    statuses: Counter[PacketStatus] = field(default_factory=Counter)
+
+    def count(self, status: PacketStatus, protected_len: int) -> None:
+        """Count one packet; its length only if it went through."""
+        self.statuses[status] += 1
+        if status is PacketStatus.OK:
+            self.n_bytes += protected_len
+
+
+class ReferenceTable:
+    """SAs of both directions."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, Entry] = {}
+        self._by_key: dict[tuple[Direction, int, Address | None], Entry] = {}
+        self._ports = {NATT_PORT}
+        self._any_mode = False
+        self._last_handle = 0
+
+    def add(self, sa: SecurityAssociation, direction: Direction, seq: int = 0, handle: int | None = None) -> int:
+        """Add an SA and return its handle, the next free one unless given.
+
+        ``seq`` is the last number used: outbound the first packet gets the next one; inbound it is
+        the highest authenticated so far and itself seen, lower ones in the window are not.
+
+        Raises DuplicateSAError for a second SA with this SPI, destination and direction, ValueError
+        for a handle in use, a ``seq`` out of range or an SA that can't serve this direction.
+        """
+        if direction not in ("inbound", "outbound"):
+            raise ValueError(f"direction: got {direction!r}, wanted inbound or outbound")
+        if direction == "outbound" and sa.mode == "any":
+            raise ValueError("mode: got any, wanted tunnel or transport for an outbound SA")
+        if direction == "outbound" and sa.mode == "tunnel" and (sa.src is None or sa.dst is None):
+            raise ValueError("src and dst: an outbound tunnel needs both")
+        if handle is None:
+            handle = self._last_handle + 1
+        if handle < 1 or handle in self._entries:
+            raise ValueError(f"handle: got {handle}, wanted a positive one not in use")
+        key = _key(direction, sa)
+        if key in self._by_key:
+            raise DuplicateSAError(
+                f"there is an {direction} SA with SPI 0x{sa.spi:08x} and destination {sa.dst} already"
+            )
+        # RFC 4303 sec. 1: no anti-replay without integrity, or one forged number would move the window
+        window = ReplayWindow(sa.replay_window if sa.icv_len else 0, sa.esn, seq)
+        entry = Entry(handle, sa, direction, window)
+        if seq:
+            entry.window.mark(seq)
+        self._entries[handle] = self._by_key[key] = entry
+        self._last_handle = max(handle, self._last_handle)
+        self._collect_ports()
+        return handle
+
+    def delete(self, handle: int) -> None:
+        """Take an SA out.  Raises KeyError if there is none with this handle."""
+        entry = self._entries.pop(handle)
+        del self._by_key[_key(entry.direction, entry.sa)]
+        self._collect_ports()
+
+    def update(self, handle: int, *, seq_hi: int) -> None:
+        """Replace the high half of the highest number and clear the window: nothing in it is seen.
+
+        Raises KeyError for an unknown handle, ValueError if the SA has no extended numbers.
+        """
+        entry = self.entry(handle)
+        if not entry.sa.esn:
+            raise ValueError("seq_hi: this SA has no extended sequence numbers")
+        if not 0 <= seq_hi < SEQ32:
+            raise ValueError(f"seq_hi: got {seq_hi}, wanted 32 bits")
+        if entry.direction == "outbound" and seq_hi < entry.window.top // SEQ32:
+            raise ValueError(f"seq_hi: got {seq_hi}, but numbers sent before would be sent again")
+        entry.window.restart(seq_hi * SEQ32 + entry.window.top % SEQ32)
+
+    def statistics(self, handle: int) -> Statistics:
+        """The counters of one SA.  Raises KeyError for an unknown handle."""
+        entry = self.entry(handle)
+        statuses = {status: entry.statuses[status] for status in PacketStatus}
+        return Statistics(statuses[PacketStatus.OK], entry.n_bytes, statuses, entry.window.top)
+
+    def entry(self, handle: int) -> Entry:
+        """The SA of a handle.  Raises KeyError if there is none."""
+        return self._entries[handle]
+
+    def check_outbound(self, handle: int, iv: bytes | None) -> None:
+        """Raise KeyError or ValueError if no packet can be sent with this handle and IV."""
+        sa = self.entry(handle).sa
+        if self.entry(handle).direction != "outbound":
+            raise ValueError(f"handle {handle} is an inbound SA, wanted an outbound one")
+        if iv is not None and len(iv) != sa.enc_alg.iv_len:
+            raise ValueError(f"iv: got {len(iv)} bytes, {sa.encryption} wants {sa.enc_alg.iv_len}")
+
+    def lookup(self, spi: int, dst: Address) -> Entry | None:
+        """The inbound SA for a packet: its destination exactly, else the one for every destination."""
+        return self._by_key.get(("inbound", spi, dst)) or self._by_key.get(("inbound", spi, None))
+
+    def is_encapsulated(self, sport: int, dport: int) -> bool:
+        """True if UDP between these ports may carry ESP: NAT may have moved one side's port, not both.
+
+        Source port 4500 says so too where an SA of mode "any" does not tell its ports.
+        """
+        return dport in self._ports or (self._any_mode and sport == NATT_PORT)
+
+    def _collect_ports(self) -> None:
+        inbound = (entry.sa for entry in self._entries.values() if entry.direction == "inbound")
+        self._ports = {NATT_PORT}.union(*(sa.udp_encap for sa in inbound if sa.udp_encap))
+        self._any_mode = any(entry.sa.mode == "any" for entry in self._entries.values())
+
+
+def next_seq(entry: Entry) -> int | None:
+    """The number of an outbound SA's next packet, or None when it has no more (RFC 4303 sec. 3.3.3)."""
+    seq = entry.window.top + 1
+    return seq if seq < (SEQ64 if entry.sa.esn else SEQ32) else None
+
+
+def _key(direction: Direction, sa: SecurityAssociation) -> tuple[Direction, int, Address | None]:
+    return direction, sa.spi, sa_address(sa.dst)
+
+
+def sa_address(address: AddressLike | None) -> Address | None:
+    """An SA's ``src`` or ``dst``: SecurityAssociation has turned every text into an address."""
+    return cast("Address | None", address)

@@ -1,0 +1,238 @@
+"""SecurityAssociation: one SA as a user states it, checked once, unchangeable afterwards."""
+
+from __future__ import annotations
+
+import ipaddress
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any, Literal
+
+from .alg import AUTHENTICATION, ENCRYPTION, Authentication, Encryption
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+AddressLike = str | Address
+
+MAX_REPLAY_WINDOW = 4096
+
+
+def _choice(name: str, got: object, wanted: tuple[str, ...]) -> None:
+    if got not in wanted:
+        raise ValueError(f"{name}: got {got!r}, wanted one of {', '.join(wanted)}")
+
+
+def _integer(name: str, got: object, low: int, high: int) -> int:
+    if isinstance(got, bool) or not isinstance(got, int):
+        raise TypeError(f"{name}: got {type(got).__name__}, wanted an int")
+    if not low <= got <= high:
+        raise ValueError(f"{name}: got {got}, wanted {low} to {high}")
+    return got
+
+
+def _flag(name: str, got: object) -> bool:
+    if not isinstance(got, bool):
+        raise TypeError(f"{name}: got {type(got).__name__}, wanted True or False")
+    return got
+
+
+def _octets(name: str, got: object, length: int, algorithm: str) -> bytes:
+    # Texts of these errors must not show the bytes: they are keys.
+    if not isinstance(got, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{name}: got {type(got).__name__}, wanted bytes")
+    value = bytes(got)
+    if len(value) != length:
+        raise ValueError(f"{name}: got {len(value)} bytes, {algorithm} wants {length}")
+    return value
+
+
+def _address(name: str, got: AddressLike | None) -> Address | None:
+    if got is None or isinstance(got, (ipaddress.IPv4Address, ipaddress.IPv6Address)):
+        return got
+    if not isinstance(got, str):
+        raise TypeError(f"{name}: got {type(got).__name__}, wanted str or an ipaddress object")
+    return ipaddress.ip_address(got)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SecurityAssociation:
+    """One ESP security association (RFC 4301 sec. 4.4.2.1).
+
+    Parameters
+    ----------
+    spi : 1 to 2**32-1 (RFC 4303 sec. 2.1 forbids 0 on the wire; 1-255 are reserved, but met in test traffic).
+    protocol : ``"esp"``.
+    mode : ``"tunnel"``, ``"transport"``, or ``"any"``: inbound only, a decrypted packet with next
+        header 4 or 41 is taken as a tunnel's (for key lists that do not tell).
+    src, dst : str or ipaddress object; the IP header in front of ESP.  ``dst=None`` (inbound only)
+        matches every destination; ``src`` is not compared and is needed for outbound tunnels.
+    encryption, authentication : names of :mod:`ipsecfast.alg`.
+    enc_key, auth_key, salt : bytes, as long as the algorithm wants; ``salt`` is the part of the
+        keying material that goes into the nonce.
+    icv_len : bytes; ``None`` is the algorithm's default.  A separate integrity algorithm may be
+        cut down to 8 bytes or left as long as its digest.
+    esn : extended (64 bit) sequence numbers (RFC 4303 sec. 2.2.1).
+    replay_window : packets, 0 to 4096; 0 is off.
+    udp_encap : (sport, dport) of RFC 3948, or a mapping with these names, or None.
+    allow_unauthenticated : permits encryption without an ICV, which an attacker can alter at will.
+    ttl, df, copy_dscp, ecn, flow_label : outer header of an outbound tunnel (RFC 4301 sec. 5.1.2);
+        ``df`` is ``"copy"``, ``"set"`` or ``"clear"``; ``flow_label`` an int or ``"copy"``.
+        ``ecn`` is RFC 6040 in both directions; False sends Not-ECT and ignores outer marks.
+    decap_dscp : inbound tunnels copy the outer DSCP inward.
+    tfc_pad_to : bytes; outbound tunnels pad shorter inner packets up to it (RFC 4303 sec. 2.7).
+    ah_align : kept for AH.
+    strict_padding : inbound padding must be 1, 2, 3, ... (RFC 4303 sec. 2.4).
+
+    Raises TypeError or ValueError for anything out of place; no text ever shows a key.
+    """
+
+    spi: int
+    protocol: Literal["esp"] = "esp"
+    mode: Literal["tunnel", "transport", "any"] = "tunnel"
+    src: AddressLike | None = None
+    dst: AddressLike | None = None
+    encryption: str = "NULL"
+    enc_key: bytes = field(default=b"")
+    salt: bytes = field(default=b"")
+    authentication: str = "NONE"
+    auth_key: bytes = field(default=b"")
+    icv_len: int | None = None
+    esn: bool = False
+    replay_window: int = 64
+    udp_encap: tuple[int, int] | None = None
+    allow_unauthenticated: bool = False
+    ttl: int = 64
+    df: Literal["copy", "set", "clear"] = "copy"
+    copy_dscp: bool = True
+    ecn: bool = True
+    decap_dscp: bool = False
+    flow_label: int | Literal["copy"] = 0
+    tfc_pad_to: int | None = None
+    ah_align: int | None = None
+    strict_padding: bool = True
+
+    def __post_init__(self) -> None:
+        put = partial(object.__setattr__, self)
+        _integer("spi", self.spi, 1, 0xFFFFFFFF)
+        _choice("protocol", self.protocol, ("esp",))
+        _choice("mode", self.mode, ("tunnel", "transport", "any"))
+        _choice("df", self.df, ("copy", "set", "clear"))
+        for name in ("src", "dst"):
+            put(name, _address(name, getattr(self, name)))
+        if self.src is not None and self.dst is not None and self.src.version != self.dst.version:  # type: ignore[union-attr]
+            raise ValueError(f"src and dst: got {self.src} and {self.dst}, wanted one family")
+        for name in ("esn", "allow_unauthenticated", "copy_dscp", "ecn", "decap_dscp", "strict_padding"):
+            _flag(name, getattr(self, name))
+        _integer("replay_window", self.replay_window, 0, MAX_REPLAY_WINDOW)
+        _integer("ttl", self.ttl, 1, 255)
+        if self.flow_label != "copy":
+            _integer("flow_label", self.flow_label, 0, 0xFFFFF)
+        if self.tfc_pad_to is not None:
+            _integer("tfc_pad_to", self.tfc_pad_to, 0, 65535)
+            if self.mode != "tunnel":
+                raise ValueError(
+                    f"tfc_pad_to: got mode {self.mode}, wanted tunnel: a transport payload need not tell its length"
+                )
+        put("udp_encap", _udp_encap(self.udp_encap))
+        self._check_algorithms(put)
+
+    def _check_algorithms(self, put: Callable[[str, Any], None]) -> None:
+        enc, auth = self.enc_alg, self.auth_alg
+        put("enc_key", _octets("enc_key", self.enc_key, enc.key_len, enc.name))
+        put("salt", _octets("salt", self.salt, enc.salt_len, enc.name))
+        put("auth_key", _octets("auth_key", self.auth_key, auth.key_len, auth.name))
+        if enc.combined:
+            if auth.code:
+                raise ValueError(f"authentication: got {auth.name}, wanted NONE: {enc.name} has its own ICV")
+            icv_len = enc.icv_lens[0] if self.icv_len is None else self.icv_len
+            if icv_len not in enc.icv_lens:
+                raise ValueError(f"icv_len: got {icv_len}, {enc.name} wants one of {sorted(enc.icv_lens)}")
+        elif auth.code:
+            icv_len = auth.icv_len if self.icv_len is None else self.icv_len
+            _integer("icv_len", icv_len, auth.min_icv_len, auth.digest_len)
+        else:
+            icv_len = 0 if self.icv_len is None else self.icv_len
+            if icv_len:
+                raise ValueError(f"icv_len: got {icv_len}, wanted 0: no integrity algorithm")
+            if not enc.encrypts:
+                raise ValueError(
+                    "authentication: got NONE with encryption NULL, wanted at least one of the two (RFC 4301 sec. 3.2)"
+                )
+            if not self.allow_unauthenticated:
+                raise ValueError(
+                    f"authentication: got NONE, {enc.name} without an ICV needs allow_unauthenticated=True"
+                )
+        put("icv_len", icv_len)
+
+    @property
+    def enc_alg(self) -> Encryption:
+        """The row of :data:`ipsecfast.alg.ENCRYPTION`."""
+        try:
+            return ENCRYPTION[self.encryption]
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"encryption: got {reprlib.repr(self.encryption)}, wanted one of {', '.join(ENCRYPTION)}"
+            ) from None
+
+    @property
+    def auth_alg(self) -> Authentication:
+        """The row of :data:`ipsecfast.alg.AUTHENTICATION`."""
+        try:
+            return AUTHENTICATION[self.authentication]
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"authentication: got {reprlib.repr(self.authentication)}, wanted one of {', '.join(AUTHENTICATION)}"
+            ) from None
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> SecurityAssociation:
+        """Make an SA from the JSON form: keys and salt as hex, addresses as text.
+
+        Fields that are no part of an SA (``seq``, ``seq_hi``, ``layer``, ``selector``, ...) are
+        ignored.  Raises ValueError or TypeError, naming the field.
+        """
+        if not isinstance(d, Mapping):
+            raise TypeError(f"SA: got {type(d).__name__}, wanted an object with the SA's fields")
+        if "spi" not in d:
+            raise ValueError("spi: missing")
+        kw = {f.name: d[f.name] for f in fields(cls) if f.name in d}
+        for name in _SECRETS:
+            if isinstance(kw.get(name), str):
+                try:
+                    kw[name] = bytes.fromhex(kw[name])
+                except ValueError:
+                    raise ValueError(f"{name}: is no hex string") from None
+        return cls(**kw)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, with the keys: handle it as a secret."""
+        d = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in _SECRETS:
+            d[name] = d[name].hex()
+        for name in ("src", "dst"):
+            d[name] = None if d[name] is None else str(d[name])
+        if self.udp_encap:
+            d["udp_encap"] = {"sport": self.udp_encap[0], "dport": self.udp_encap[1]}
+        return d
+
+    def __repr__(self) -> str:
+        return (
+            f"<SecurityAssociation spi=0x{self.spi:08x} {self.protocol} {self.mode} {self.src} -> {self.dst} "
+            f"{self.encryption} {self.authentication} icv_len={self.icv_len}>"
+        )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a SecurityAssociation can't be pickled: its keys would be written in clear; see to_dict()")
+
+
+_SECRETS = ("enc_key", "auth_key", "salt")
+
+
+def _udp_encap(got: Any) -> tuple[int, int] | None:
+    if got is None:
+        return None
+    if isinstance(got, Mapping):
+        got = (got.get("sport"), got.get("dport"))
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
+        raise TypeError("udp_encap: wanted (sport, dport) or None")
+    return _integer("udp_encap sport", got[0], 1, 65535), _integer("udp_encap dport", got[1], 1, 65535)

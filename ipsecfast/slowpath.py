@@ -1,0 +1,72 @@
+"""The datapath of the provider named "reference": batches through the pure Python model, one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .core._batch import PacketBatch
+from .core._engine import Result, replace_packet, result_of, slots
+from .errors import SADFullError
+from .reference import Direction, ReferenceTable, Room, decapsulate, encapsulate
+from .sa import SecurityAssociation
+from .status import PacketStatus
+
+
+class SlowPath:
+    """A SAD and its two calls over :mod:`ipsecfast.reference`; the same surface and the same verdicts."""
+
+    def __init__(self, capacity: int) -> None:
+        self._table = ReferenceTable()
+        self._capacity = capacity
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, sa: SecurityAssociation, direction: Direction, seq: int) -> int:
+        if self._count == self._capacity:
+            raise SADFullError(f"the SAD is full: its capacity is {self._capacity} SAs")
+        handle = self._table.add(sa, direction, seq)
+        self._count += 1
+        return handle
+
+    def update(self, handle: int, seq_hi: int) -> None:
+        self._table.update(handle, seq_hi=seq_hi)
+
+    def delete(self, handle: int) -> None:
+        self._table.delete(handle)
+        self._count -= 1
+
+    def counters(self, handle: int) -> tuple[int, int, list[int], int]:
+        s = self._table.statistics(handle)
+        return s.packets, s.bytes, [s.statuses[status] for status in PacketStatus], s.last_seq
+
+    def decapsulate(self, batch: PacketBatch) -> Result:
+        verdicts = []
+        for i, packet in enumerate(batch.to_packets()):
+            r = decapsulate(self._table, packet)
+            after = r.left_behind(packet)
+            if after != packet:
+                replace_packet(batch, i, after, int(batch.offset[i]))
+            verdicts.append((r.status, r.handle, r.seq, r.failed_layer))
+        return result_of(verdicts)
+
+    def encapsulate(self, batch: PacketBatch, handle: Any, iv: Any) -> Result:
+        handles = [handle] * len(batch) if isinstance(handle, int) else [int(h) for h in np.asarray(handle)]
+        if len(handles) != len(batch) or (iv is not None and len(iv) != len(batch)):
+            raise ValueError(f"handle, iv: wanted one entry for each of the {len(batch)} packets")
+        ivs = [None] * len(batch) if iv is None else [bytes(row) for row in iv]
+        for h, row in zip(handles, ivs, strict=True):
+            self._table.check_outbound(h, row)
+        verdicts = []
+        for i, (packet, (low, size)) in enumerate(zip(batch.to_packets(), slots(batch), strict=True)):
+            start = int(batch.offset[i])
+            room = Room(start - low, low + size - start - len(packet))
+            r = encapsulate(self._table, packet, handles[i], ivs[i], room)
+            if r.packet is not None:
+                grown = len(r.packet) - len(packet)
+                replace_packet(batch, i, r.packet, min(max(low, start - grown), low + size - len(r.packet)))
+            verdicts.append((r.status, r.handle, r.seq, r.failed_layer))
+        return result_of(verdicts)

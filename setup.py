@@ -1,0 +1,95 @@
+"""Extensions, and what of the crypto libraries is here to build against; metadata is in pyproject.toml.
+
+IPSECFAST_DEBUG=1    checked build: bounds, initialisation and overflow checks, annotated HTML
+IPSECFAST_IPSEC_MB   "0" leaves the ipsec-mb provider out; a folder is taken as its prefix (include/, lib/);
+                     unset: built where <intel-ipsec-mb.h> compiles and the library links
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools._distutils.ccompiler import new_compiler
+from setuptools._distutils.errors import CompileError, LinkError
+from setuptools._distutils.sysconfig import customize_compiler
+
+DEBUG = os.environ.get("IPSECFAST_DEBUG") == "1"
+CORE = "ipsecfast.core"
+# The datapath is small inline functions that a compiler should see as one (gcc stops far too early by itself).
+INLINE = [
+    "--param=max-inline-insns-single=2000",
+    "--param=large-function-growth=2000",
+    "--param=inline-unit-growth=500",
+]
+MODULES = ["_window", "_crypto", "_libcrypto", "_batch", "_sad", "_esp", "_inbound", "_outbound", "_engine", "_capture"]
+
+
+def find_ipsec_mb() -> dict[str, list[str]] | None:
+    """Compiler settings for intel-ipsec-mb 1.3 or newer, or None with a line that says why."""
+    wish = os.environ.get("IPSECFAST_IPSEC_MB", "")
+    if wish == "0":
+        print("ipsecfast: ipsec-mb left out (IPSECFAST_IPSEC_MB=0)")
+        return None
+    settings: dict[str, list[str]] = {"libraries": ["IPSec_MB"]}
+    if wish:
+        lib = str(Path(wish) / "lib")
+        settings |= {
+            "include_dirs": [str(Path(wish) / "include")],
+            "library_dirs": [lib],
+            "runtime_library_dirs": [lib],
+        }
+    compiler = new_compiler()
+    customize_compiler(compiler)
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder) / "probe.c"
+        probe.write_text(
+            "#define NO_COMPAT_IMB_API_053\n#include <intel-ipsec-mb.h>\n"
+            "#if IMB_VERSION_NUM < IMB_VERSION(1, 3, 0)\n#error too old\n#endif\n"
+            "int main(void) { return imb_get_version() == 0; }\n"
+        )
+        try:
+            objects = compiler.compile([str(probe)], folder, include_dirs=settings.get("include_dirs"))
+            compiler.link_executable(
+                objects,
+                str(Path(folder) / "probe"),
+                libraries=settings["libraries"],
+                library_dirs=settings.get("library_dirs"),
+            )
+        except (CompileError, LinkError):
+            print("ipsecfast: no usable intel-ipsec-mb (1.3 or newer); building without the ipsec-mb provider")
+            return None
+    return settings
+
+
+def extension(name: str, **settings: list[str]) -> Extension:
+    flags = ["-O0", "-g"] if DEBUG else ["-O2", *INLINE]
+    return Extension(
+        f"{CORE}.{name}",
+        [f"ipsecfast/core/{name}.pyx"],
+        extra_compile_args=[*flags, "-Wno-unused-function"],
+        **settings,
+    )
+
+
+extensions = [extension(name) for name in MODULES if Path(f"ipsecfast/core/{name}.pyx").exists()]
+if (ipsec_mb := find_ipsec_mb()) is not None:
+    extensions.append(extension("_ipsec_mb", **ipsec_mb))
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        annotate=DEBUG,
+        compiler_directives={
+            "language_level": 3,
+            "binding": True,
+            "embedsignature": True,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "overflowcheck": DEBUG,
+            "cdivision": not DEBUG,
+        },
+    )
+)

@@ -1,0 +1,28 @@
+"""The source itself: ruff and mypy have nothing to say.  Each is skipped where it is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(module: str, *arguments: str) -> None:
+    """``python -m module`` at the root of the repository; what it prints is the failure's message."""
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"{module} {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+
+
+def test_ruff() -> None:
+    run("ruff", "check", "--no-cache", "ipsecfast", "tests", "bench", "setup.py")
+
+
+def test_mypy(tmp_path: Path) -> None:
+    run("mypy", "--cache-dir", str(tmp_path))
