@@ -37,12 +37,12 @@ def test_an_sa_met_inside_another_and_alone(provider: str) -> None:
     inside, outside = gen.make_sa(GCM, spi=0x1001), gen.make_sa(GCM)
     alone = gen.protect(inside, INNER, 1)
     nested = gen.protect(outside, alone, 1)
-    pair = Pair(provider, "inbound", [(inside, 0), (outside, 0)])
+    pair = Pair(provider, "inbound", [(inside, 0), (outside, 0)], shared_layers=True)
     assert pair.decapsulate([nested, alone]) == [OK, REPLAYED]
 
 
 def test_an_sa_inside_itself(provider: str) -> None:
     sa = gen.make_sa(GCM)
     twice = gen.protect(sa, gen.protect(sa, INNER, 2), 1)
-    pair = Pair(provider, "inbound", [(sa, 0)])
+    pair = Pair(provider, "inbound", [(sa, 0)], shared_layers=True)
     assert pair.decapsulate([twice, gen.protect(sa, INNER, 2), gen.protect(sa, INNER, 3)]) == [OK, REPLAYED, OK]

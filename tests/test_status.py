@@ -165,7 +165,7 @@ def shim(tmp_path_factory: Any) -> Path:
 def run_with(shim: Path, script: str, **environment: str) -> None:
     paths = os.pathsep.join((str(Path(ipsecfast.__file__).parents[1]), str(Path(__file__).parent)))
     env = os.environ | {"PYTHONPATH": paths, "IPSECFAST_LIBCRYPTO": str(shim), **environment}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env)
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, env=env)
     assert done.stdout == "held\n", f"{done.stdout}{done.stderr}"
 
 

@@ -4,7 +4,9 @@ The addresses are taken once, when the batch is made; the offset and length tabl
 copies, so that nobody can move a packet out of its slot behind the engine's back.
 """
 
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
+)
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -56,19 +58,23 @@ cdef class PacketBatch:
         cdef const int64_t[::1] offsets = _integers("offset", offset, np.int64, -1)
         cdef Py_ssize_t n = offsets.shape[0]
         cdef const int32_t[::1] lengths = _integers("length", length, np.int32, n)
-        cdef const int64_t[::1] slot_offsets = offsets if slot_offset is None else _integers("slot_offset", slot_offset, np.int64, n)
-        cdef const int32_t[::1] slot_lengths = lengths if slot_length is None else _integers("slot_length", slot_length, np.int32, n)
+        cdef const int64_t[::1] slot_offsets = offsets
+        cdef const int32_t[::1] slot_lengths = lengths
+        if slot_offset is not None:
+            slot_offsets = _integers("slot_offset", slot_offset, np.int64, n)
+            slot_lengths = _integers("slot_length", slot_length, np.int32, n)
         _hold(self, data)
-        cdef int64_t size = self._buffer.len, end, last = 0
+        cdef int64_t size = self._buffer.len, end, last = 0, low, room, start, span
         cdef Py_ssize_t i
         cdef bint sorted_slots = True
         for i in range(n):
-            if slot_lengths[i] < 0 or slot_offsets[i] < 0 or slot_offsets[i] > size or slot_lengths[i] > size - slot_offsets[i]:
-                raise ValueError(f"packet {i}: slot {slot_offsets[i]}+{slot_lengths[i]} is outside of the {size} bytes of data")
-            end = slot_offsets[i] + slot_lengths[i]
-            if lengths[i] < 0 or offsets[i] < slot_offsets[i] or offsets[i] > end or lengths[i] > end - offsets[i]:
-                raise ValueError(f"packet {i}: {offsets[i]}+{lengths[i]} is outside of its slot {slot_offsets[i]}+{slot_lengths[i]}")
-            if slot_offsets[i] < last:
+            low, room, start, span = slot_offsets[i], slot_lengths[i], offsets[i], lengths[i]
+            if room < 0 or low < 0 or low > size or room > size - low:
+                raise ValueError(f"packet {i}: slot {low}+{room} is outside of the {size} bytes of data")
+            end = low + room
+            if span < 0 or start < low or start > end or span > end - start:
+                raise ValueError(f"packet {i}: {start}+{span} is outside of its slot {low}+{room}")
+            if low < last:
                 sorted_slots = False
             last = end
         if not sorted_slots:

@@ -36,7 +36,8 @@ cdef class Provider:
         return 0 <= code < N_AUTH and self.table.mac[code].key_init != NULL
 
     def cipher(self, int code, const uint8_t[::1] key not None, bint encrypt, const uint8_t[::1] nonce not None,
-               const uint8_t[::1] aad not None, const uint8_t[::1] text not None, tag=b"", uint32_t tag_len=0, int copies=1):
+               const uint8_t[::1] aad not None, const uint8_t[::1] text not None, tag=b"", uint32_t tag_len=0,
+               int copies=1):
         """Run one cipher, on `copies` copies of the text in one call: bytes out, and for an AEAD also the tag.
 
         Encrypting returns (text, tag); decrypting (text, b"") or None if the tag is wrong.  Copies that differ
@@ -75,7 +76,8 @@ cdef class _Run:
     cdef int n
     cdef uint32_t size, tag_len
 
-    def __init__(self, const uint8_t[::1] key, const uint8_t[::1] text, nonce, aad, bytes tag, uint32_t tag_len, int copies):
+    def __init__(self, const uint8_t[::1] key, const uint8_t[::1] text, nonce, aad, bytes tag, uint32_t tag_len,
+                 int copies):
         cdef int i
         cdef op_t *op
         if len(nonce) > 16 or max(len(tag), tag_len) > MAX_MAC or not 1 <= copies <= CHUNK:
@@ -112,7 +114,8 @@ cdef class _Run:
         if ctx == NULL or posix_memalign(&state, 64, state_len + 64):
             raise MemoryError()
         memset(state, 0, state_len)
-        keyed = key_init(ctx, state, &self.key[0] if self.key.shape[0] else &nothing, <uint32_t> self.key.shape[0], encrypt)
+        keyed = key_init(
+            ctx, state, &self.key[0] if self.key.shape[0] else &nothing, <uint32_t> self.key.shape[0], encrypt)
         if keyed:
             for i in range(self.n):
                 self.ops[i].key = state

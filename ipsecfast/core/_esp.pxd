@@ -58,7 +58,7 @@ cdef inline void esp_ops(work_t *w, const sa_t *sa, const shape_t *shape, bint e
 
 
 cdef inline void prefetch_state(const sa_t *sa, const suite_t *suite) noexcept nogil:
-    """Ask for what short packets need of a keyed state: round keys in front, GHASH's lowest powers or a MAC at the end."""
+    """Ask for what short packets need of a state: round keys in front, GHASH's lowest powers or a MAC at the end."""
     prefetch(sa.key)
     prefetch(sa.key + 64)
     prefetch(sa.key + 128)

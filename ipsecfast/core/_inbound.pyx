@@ -9,7 +9,7 @@ Buffer recipe, transport mode:            tunnel mode:
                      IP    | data                                           | IP data
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -17,9 +17,11 @@ from ._bytes cimport be16, be32, little64, prefetch, prefetch_w, raw32, raw64
 from ._esp cimport count_refusal, esp_open, esp_ops, prefetch_state
 from ._ip cimport FRAG_FIRST, FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_parse, ip_set_tos, ip_t, ip_tos, is_walked
 from ._types cimport (
-    CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_NONE_, IPPROTO_UDP_, MAX_LAYERS,
+    CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_,
+    IPPROTO_NONE_, IPPROTO_UDP_, MAX_LAYERS,
     PENDING, SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_V6,
-    ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK, ST_REPLAYED,
+    ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK,
+    ST_REPLAYED,
     found_t, sa_t, shape_t, suite_t, table_t, verdict_t, view_t, work_t,
 )
 from ._window cimport esn_infer, window_check, window_mark
@@ -175,7 +177,8 @@ cdef bint pending_twice(const work_t *work, int k, const sa_t *sa, uint64_t seq)
     return False
 
 
-cdef inline bint hazard(const work_t *work, int k, const sa_t *sa, bint esn, uint64_t seq, bint valid, uint32_t seq_lo) noexcept nogil:
+cdef inline bint hazard(const work_t *work, int k, const sa_t *sa, bint esn, uint64_t seq, bint valid,
+                        uint32_t seq_lo) noexcept nogil:
     """Could the packets of this chunk, if their ICVs hold, change what becomes of this one?"""
     cdef uint64_t after = sa.pend_top
     cdef bint valid_after
@@ -246,7 +249,8 @@ cdef inline uint8_t merge_tos(const sa_t *sa, const uint8_t *outer, uint8_t *inn
     return ST_OK
 
 
-cdef inline uint8_t strip_tunnel(const sa_t *sa, const uint8_t *outer, uint8_t *inner, uint32_t there, uint8_t next_header, uint32_t *length) noexcept nogil:
+cdef inline uint8_t strip_tunnel(const sa_t *sa, const uint8_t *outer, uint8_t *inner, uint32_t there,
+                                 uint8_t next_header, uint32_t *length) noexcept nogil:
     """Uncover the inner packet; TFC padding is what lies behind its own length (RFC 4303 sec. 2.7)."""
     cdef uint32_t n, hdr
     if next_header == IPPROTO_IPV4_:
@@ -316,7 +320,8 @@ cdef inline uint8_t strip(const table_t *t, const sa_t *sa, uint32_t flags, uint
         status = strip_tunnel(sa, at.ip, data, room, next_header, &out.length)
         if status == ST_OK:
             hdr = (data[0] & 15) * 4 if next_header == IPPROTO_IPV4_ else 40
-            out.leads_on = leads_on(t, data[9] if next_header == IPPROTO_IPV4_ else data[6], data + hdr, out.length - hdr)
+            next_header = data[9] if next_header == IPPROTO_IPV4_ else data[6]
+            out.leads_on = leads_on(t, next_header, data + hdr, out.length - hdr)
         return status
     out.leads_on = leads_on(t, next_header, data, room)
     if out.leads_on:

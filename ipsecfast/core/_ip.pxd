@@ -132,7 +132,8 @@ cdef inline uint64_t sum_words(const uint8_t *p, uint32_t n, uint64_t total) noe
     return total
 
 
-cdef inline void ip4_move(uint8_t *to, const uint8_t *ip, uint32_t hdr_len, uint32_t total, uint8_t proto) noexcept nogil:
+cdef inline void ip4_move(uint8_t *to, const uint8_t *ip, uint32_t hdr_len, uint32_t total,
+                          uint8_t proto) noexcept nogil:
     """Put an IPv4 header somewhere else (the places may overlap) with a new length, protocol and checksum.
 
     The usual 20 bytes go through registers: a checksum over bytes just stored would wait for them.

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 
 from ._bytes cimport bytes_equal, wipe
 from ._crypto cimport Provider
-from ._types cimport CHUNK, cipher_t, crypt_fn, key_fn, mac_t, op_t, provider_t
+from ._types cimport CHUNK, cipher_t, mac_t, op_t, provider_t
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void **p, size_t align, size_t n)
@@ -46,7 +46,8 @@ cdef extern from *:
     ctypedef void (*aes_gcm_enc_dec_t)(const gcm_key_data *, gcm_context_data *, uint8_t *, const uint8_t *, uint64_t,
                                        const uint8_t *, const uint8_t *, uint64_t, uint8_t *, uint64_t) noexcept nogil
     ctypedef void (*aes_gmac_init_t)(const gcm_key_data *, gcm_context_data *, const uint8_t *, uint64_t) noexcept nogil
-    ctypedef void (*aes_gmac_update_t)(const gcm_key_data *, gcm_context_data *, const uint8_t *, uint64_t) noexcept nogil
+    ctypedef void (*aes_gmac_update_t)(const gcm_key_data *, gcm_context_data *, const uint8_t *,
+                                       uint64_t) noexcept nogil
     ctypedef void (*aes_gmac_finalize_t)(const gcm_key_data *, gcm_context_data *, uint8_t *, uint64_t) noexcept nogil
 
     cdef struct hmac_fields:
@@ -297,7 +298,8 @@ cdef inline void gcm_seal(aes_gcm_enc_dec_t call, op_t **ops, int n) noexcept no
     cdef int i
     for i in range(n):
         op = ops[i]
-        call(<gcm_key_data *> op.key, &scratch, op.text, op.text, op.text_len, op.nonce, op.aad, op.aad_len, op.tag, op.tag_len)
+        call(<gcm_key_data *> op.key, &scratch, op.text, op.text, op.text_len, op.nonce, op.aad, op.aad_len,
+             op.tag, op.tag_len)
         op.good = 1
 
 

@@ -81,7 +81,8 @@ cdef int key_with(void *state, int which, const uint8_t *key, int encrypt) noexc
     cdef void *ctx = api.EVP_CIPHER_CTX_new()
     if ctx == NULL:
         return 0
-    if api.EVP_CipherInit_ex(ctx, ciphers[which], NULL, key, NULL, encrypt) != 1 or api.EVP_CIPHER_CTX_set_padding(ctx, 0) != 1:
+    if (api.EVP_CipherInit_ex(ctx, ciphers[which], NULL, key, NULL, encrypt) != 1
+            or api.EVP_CIPHER_CTX_set_padding(ctx, 0) != 1):
         api.EVP_CIPHER_CTX_free(ctx)
         api.ERR_clear_error()
         return 0
@@ -267,7 +268,7 @@ def candidates():
         return [wish]
     names = []
     try:
-        import _hashlib as loaded   # noqa: F401  (brings Python's own libcrypto into the process)
+        __import__("_hashlib")       # brings Python's own libcrypto into the process
         with open("/proc/self/maps") as maps:
             for line in maps:
                 path = line.split(maxsplit=5).pop().strip()

@@ -257,7 +257,8 @@ cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64
     return protect(t, w, sa, &t.suites[sa.suite].shape, sa.flags, &ip, old_ip, low, room, iv)
 
 
-cdef inline uint8_t prepare(table_t *t, const view_t *batch, int64_t i, work_t *w, sa_t *sa, const uint8_t *iv) noexcept nogil:
+cdef inline uint8_t prepare(table_t *t, const view_t *batch, int64_t i, work_t *w, sa_t *sa,
+                            const uint8_t *iv) noexcept nogil:
     """Everything in front of the cipher: PENDING or a refusal."""
     cdef uint8_t *base = batch.base
     cdef uint8_t *low = base + batch.slot_offset[i]
@@ -267,7 +268,8 @@ cdef inline uint8_t prepare(table_t *t, const view_t *batch, int64_t i, work_t *
     cdef ip_t ip
     cdef shape_t shape
     w.suite = sa.suite
-    if t.suites[sa.suite].shape.kind == CLASS_AEAD and not flags & UNUSUAL and ip4_plain(old_ip, length, &ip) and iv == NULL:
+    if (t.suites[sa.suite].shape.kind == CLASS_AEAD and not flags & UNUSUAL and iv == NULL
+            and ip4_plain(old_ip, length, &ip)):
         # most packets of most users: the same code with most of its questions answered
         shape.kind = CLASS_AEAD
         shape.iv_kind = IV_COUNTER
@@ -323,7 +325,8 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
         out.status[i] = w.status
 
 
-cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs, int64_t iv_stride) noexcept nogil:
+cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs,
+                         int64_t iv_stride) noexcept nogil:
     """Every packet of the batch, in order; out.handle holds handles known to be good.  `ivs` is for known answers."""
     cdef int64_t start = 0
     cdef int n

@@ -12,10 +12,11 @@ from libc.string cimport memcmp, memcpy, memset
 from ._bytes cimport swap32, wipe
 from ._crypto cimport Provider
 from ._types cimport (
-    CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_ESP_, IV_COUNTER, IV_NONE, IV_RANDOM, MAX_SUITES, N_STATUS,
+    CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_ESP_, IV_COUNTER, IV_NONE, IV_RANDOM,
+    MAX_SUITES, N_STATUS,
     SA_ANY_MODE, SA_COPY_DSCP, SA_DECAP_DSCP, SA_DF_COPY, SA_DF_SET, SA_DST_ANY, SA_ECN, SA_ESN, SA_FLOW_COPY,
     SA_HAS_ADDRESS, SA_IN_USE, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_UDP, SA_V6,
-    bucket_t, cipher_t, mac_t, sa_t, suite_t, table_t,
+    bucket_t, sa_t, suite_t, table_t,
 )
 from ._window cimport window_mark, window_words
 
@@ -270,7 +271,8 @@ cdef class CoreSAD:
                 raise ValueError("seq_hi: this SA has no extended sequence numbers")
             if s.flags & SA_OUTBOUND:
                 if high < s.seq >> 32:
-                    raise ValueError(f"seq_hi: got {seq_hi}, wanted {s.seq >> 32} or more: numbers sent before would be sent again")
+                    raise ValueError(
+                        f"seq_hi: got {seq_hi}, wanted {s.seq >> 32} or more: numbers sent before would be sent again")
             else:
                 memset(s.ring, 0, (<size_t> s.ring_mask + 1) * 8)
             s.seq = high << 32 | <uint32_t> s.seq

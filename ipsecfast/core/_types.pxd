@@ -3,11 +3,11 @@
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    PENDING = 255       # no status yet
+    PENDING = 255  # no status yet
 
 cdef enum:
     CHUNK = 64          # packets whose headers are done before their cipher calls begin, at most ...
-    CHUNK_ONE_PASS = 32 # ... and where no algorithm of the SAD gains by seeing more of them at once
+    CHUNK_ONE_PASS = 32  # ... and where no algorithm of the SAD gains by seeing more of them at once
     MAX_LAYERS = 8      # ESP in ESP in ...: what decapsulate follows
     MAX_SUITES = 256
     FEW_SAS = 64        # up to here they are in the cache anyway
@@ -225,7 +225,7 @@ cdef struct table_t:
     int n_suites
     int chunk                 # CHUNK, or CHUNK_ONE_PASS
     suite_t suites[MAX_SUITES]
-    int16_t group[MAX_SUITES] # first packet of each suite in the chunk, -1: none
+    int16_t group[MAX_SUITES]  # first packet of each suite in the chunk, -1: none
     uint8_t ports[8192]       # a bit a UDP port that carries ESP
     uint64_t port_filter      # bit p % 64 is set for every such port p
     uint32_t n_any_mode       # SAs that do not tell their mode, nor their ports

@@ -20,7 +20,8 @@ cdef inline uint32_t window_words(uint32_t size) noexcept nogil:
     return words
 
 
-cdef inline bint window_check(const uint64_t *ring, uint64_t mask, uint64_t size, uint64_t top, uint64_t seq) noexcept nogil:
+cdef inline bint window_check(const uint64_t *ring, uint64_t mask, uint64_t size, uint64_t top,
+                              uint64_t seq) noexcept nogil:
     """May `seq` be accepted?  0 is never sent (RFC 4303 sec. 3.3.3)."""
     if seq > top:
         return True
