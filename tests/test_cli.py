@@ -241,6 +241,7 @@ def test_bad_keys(capsys):
         ["decrypt", CAPTURE, "-o", "out"],
         ["decrypt", CAPTURE, "--keys", KEYS],
         ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--jobs", "0"],
+        ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--jobs", "2"],
         ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--jobs", "many"],
         ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--provider", "nobody"],
         ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--wrong"],

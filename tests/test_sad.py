@@ -343,6 +343,9 @@ def test_child_process_can_not_send_on(provider: str) -> None:
     """Both would use the same numbers and IVs; a SAD of the child's own works, and so does the parent's."""
     paths = os.pathsep.join((str(Path(ipsecfast.__file__).parents[1]), str(Path(__file__).parent)))
     done = subprocess.run(
-        [sys.executable, "-P", "-c", FORK, provider], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}
+        [sys.executable, "-P", "-c", FORK, provider],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
     )
     assert done.stdout == "6 of 6 refused; 0\n", done.stderr
