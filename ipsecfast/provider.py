@@ -7,6 +7,7 @@ import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import selftest
 from .alg import AUTHENTICATION, ENCRYPTION, Authentication, Encryption
@@ -16,8 +17,16 @@ from .errors import ProviderError
 NAMES = ("ipsec-mb", "libcrypto", "reference")
 _MODULES = {"ipsec-mb": "_ipsec_mb", "libcrypto": "_libcrypto"}
 
-# Where libcrypto was measured to be faster than ipsec-mb at the sizes of packets (docs/performance.md).
-_PREFER_LIBCRYPTO: frozenset[str] = frozenset()
+# Groups of fewer packets than this go to libcrypto, which has no lanes to fill; all larger ones are faster on
+# ipsec-mb (docs/performance.md).  Encrypting, decrypting; then the integrity algorithms.
+_FEW_CIPHERS = {
+    "DES-CBC": (2, 2),
+    "3DES-CBC": (6, 6),
+    "AES-CBC-128": (2, 0),
+    "AES-CBC-192": (2, 0),
+    "AES-CBC-256": (2, 0),
+}
+_FEW_MACS = {"HMAC-MD5-96": 2, "HMAC-SHA384-192": 2, "HMAC-SHA512-256": 2}
 
 
 @dataclass(frozen=True)
@@ -87,8 +96,6 @@ def find(algorithm: Encryption | Authentication, name: str | None) -> Provider:
     Raises ProviderError where there is none.
     """
     candidates = _native() if name is None else [native(name)]
-    if name is None and algorithm.name in _PREFER_LIBCRYPTO:
-        candidates.reverse()
     for provider in candidates:
         if isinstance(algorithm, Encryption):
             has = provider.has_cipher(algorithm.code)
@@ -100,14 +107,33 @@ def find(algorithm: Encryption | Authentication, name: str | None) -> Provider:
     raise ProviderError(f"{algorithm.name} is not in {where}; see `ipsecfast info`")
 
 
-Choice = tuple[Provider | None, Provider | None]
+class Choice(NamedTuple):
+    """Who serves an SA's two algorithms, and who serves them for groups of few packets."""
+
+    cipher: Provider | None
+    mac: Provider | None
+    few: Provider | None = None
+    few_encrypt: int = 0  # packets; smaller groups go to ``few``
+    few_decrypt: int = 0
+    few_macs: int = 0
 
 
 def chooser(name: str | None) -> Callable[[Encryption, Authentication], Choice]:
     """What binds an SA's two algorithms to providers when it is added."""
 
     def choose(enc: Encryption, auth: Authentication) -> Choice:
-        return find(enc, name) if enc.code else None, find(auth, name) if auth.code else None
+        cipher = find(enc, name) if enc.code else None
+        mac = find(auth, name) if auth.code else None
+        single = _open("libcrypto")
+        if name is not None or isinstance(single, str):
+            return Choice(cipher, mac)
+        encrypt = decrypt = macs = 0
+        if cipher is not None and cipher.name == "ipsec-mb" and single.has_cipher(enc.code):
+            encrypt, decrypt = _FEW_CIPHERS.get(enc.name, (0, 0))
+        if mac is not None and mac.name == "ipsec-mb" and single.has_mac(auth.code):
+            macs = _FEW_MACS.get(auth.name, 0)
+        few = single if encrypt or decrypt or macs else None
+        return Choice(cipher, mac, few, encrypt, decrypt, macs)
 
     return choose
 

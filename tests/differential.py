@@ -21,6 +21,8 @@ from ipsecfast import reference as ref
 
 PROVIDERS = [p for p in ipsecfast.providers() if p.name != "reference" and p.available]
 PROVIDER_NAMES = [p.name for p in PROVIDERS]
+# what a user gets who names none: small groups of some algorithms go to the other provider
+CHOICES = [*PROVIDER_NAMES, *(["any"] if len(PROVIDERS) > 1 else [])]
 SIZES = (0, 1, 2, 63, 64, 65, 67, 128, 256, 257)
 CANARY = 0xA5
 OVERTAKEN = (PacketStatus.AUTH_FAILED, PacketStatus.REPLAYED)
@@ -37,7 +39,7 @@ def examples(n: int) -> settings:
 
 def shapes_of(provider: str) -> tuple[gen.Shape, ...]:
     """The algorithm combinations that a provider has."""
-    (names,) = [set(p.algorithms) | {"NONE"} for p in PROVIDERS if p.name == provider]
+    names = {"NONE"}.union(*(p.algorithms for p in PROVIDERS if provider in (p.name, "any")))
     return tuple(s for s in gen.SHAPES if s.encryption in names and s.authentication in names)
 
 
@@ -94,7 +96,7 @@ class Pair:
         self, provider: str, direction: Any, sas: Sequence[tuple[SecurityAssociation, int]], shared_layers: bool = False
     ) -> None:
         self.shared_layers = shared_layers
-        self.sad = ipsecfast.SAD(capacity=max(1, len(sas)), provider=provider)
+        self.sad = ipsecfast.SAD(capacity=max(1, len(sas)), provider=None if provider == "any" else provider)
         self.table = ref.ReferenceTable()
         self.handles = []
         for sa, seq in sas:

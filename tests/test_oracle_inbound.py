@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import strategies as gen
-from differential import PROVIDER_NAMES, SIZES, Pair, examples, shapes_of
+from differential import CHOICES, SIZES, Pair, examples, shapes_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipsecfast import PacketStatus, SecurityAssociation
 from ipsecfast.reference import ip
 
-pytestmark = pytest.mark.parametrize("provider", PROVIDER_NAMES)
+pytestmark = pytest.mark.parametrize("provider", CHOICES)
 
 EDGES = (0, 1, 15, 16, 31, 32, 47, 48, 49, 63, 64, 65, 96, 127, 128, 192)  # of chunks, however long they are
 _DELTAS = (1, 1, 1, 1, 2, 0, -1, 64, 5000, 1 << 31, (1 << 32) - 1, 1 << 32)

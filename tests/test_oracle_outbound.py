@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import strategies as gen
-from differential import PROVIDER_NAMES, SIZES, Pair, Slot, examples, shapes_of
+from differential import CHOICES, SIZES, Pair, Slot, examples, shapes_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipsecfast import PacketStatus, SecurityAssociation
 from ipsecfast.reference import ReferenceTable, encapsulate, ip
 
-pytestmark = pytest.mark.parametrize("provider", PROVIDER_NAMES)
+pytestmark = pytest.mark.parametrize("provider", CHOICES)
 
 EDGES = (0, 1, 15, 16, 31, 32, 47, 48, 49, 63, 64, 65, 96, 127, 128, 192)
 

@@ -41,13 +41,28 @@ cdef void run_mac(const suite_t *suite, work_t **group, int n) noexcept nogil:
             memcpy(w.saved, icv, 4)
             put_be32(icv, <uint32_t> (w.seq >> 32))
         ops[k] = &w.mac
-    suite.mac.compute(suite.mac_ctx, ops, n)
+    if n >= suite.few_macs:
+        suite.mac.compute(suite.mac_ctx, ops, n)
+        return
+    for k in range(n):
+        ops[k].key = group[k].sa.key + suite.few_mac_ofs
+    suite.few_mac.compute(suite.few_ctx, ops, n)
+
+
+cdef void to_few(const suite_t *suite, work_t **group, op_t **ciphers, int n) noexcept nogil:
+    """Point a small group's operations to the states that the other provider keyed."""
+    cdef int k
+    for k in range(n):
+        ciphers[k].key = group[k].sa.key + suite.few_cipher_ofs
 
 
 cdef void seal_group(const suite_t *suite, work_t **group, op_t **ciphers, int n) noexcept nogil:
     cdef int k
     cdef work_t *w
-    if suite.cipher != NULL:
+    if n < suite.few_encrypt:
+        to_few(suite, group, ciphers, n)
+        suite.few_cipher.encrypt(suite.few_ctx, ciphers, n)
+    elif suite.cipher != NULL:
         suite.cipher.encrypt(suite.cipher_ctx, ciphers, n)
     if suite.mac != NULL:
         run_mac(suite, group, n)
@@ -70,10 +85,16 @@ cdef void open_group(const suite_t *suite, work_t **group, op_t **ciphers, int n
                 memcpy(icv, w.saved, 4)
             if w.mac.good and bytes_equal(w.tag, icv, w.sa.icv_len):
                 ciphers[good] = &w.cipher
+                group[good] = w
                 good += 1
             else:
                 w.status = ST_AUTH_FAILED
-    if suite.cipher != NULL and good:
+    if suite.cipher == NULL or not good:
+        return
+    if good < suite.few_decrypt:
+        to_few(suite, group, ciphers, good)
+        suite.few_cipher.decrypt(suite.few_ctx, ciphers, good)
+    else:
         suite.cipher.decrypt(suite.cipher_ctx, ciphers, good)
 
 

@@ -591,11 +591,11 @@ cdef inline void hmac_burst(ctx_t *ctx, op_t **ops, int n, IMB_HASH_ALG alg, int
 
 
 cdef void hmac_sha1(void *ctx, op_t **ops, int n) noexcept nogil:
-    hmac_burst(<ctx_t *> ctx, ops, n, IMB_AUTH_HMAC_SHA_1, 4)
+    hmac_burst(<ctx_t *> ctx, ops, n, IMB_AUTH_HMAC_SHA_1, 5)
 
 
 cdef void hmac_sha256(void *ctx, op_t **ops, int n) noexcept nogil:
-    hmac_burst(<ctx_t *> ctx, ops, n, IMB_AUTH_HMAC_SHA_256, 8)
+    hmac_burst(<ctx_t *> ctx, ops, n, IMB_AUTH_HMAC_SHA_256, 10)
 
 
 cdef void hmac_sha384(void *ctx, op_t **ops, int n) noexcept nogil:

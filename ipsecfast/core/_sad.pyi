@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ..alg import Authentication, Encryption
+from ..provider import Choice
 from ..sa import SecurityAssociation
 from ._crypto import Provider
 
@@ -13,7 +14,7 @@ class CoreSAD:
     def __init__(
         self,
         capacity: int,
-        choose: Callable[[Encryption, Authentication], tuple[Provider | None, Provider | None]],
+        choose: Callable[[Encryption, Authentication], Choice],
         random: Provider | None,
         slow: Any,
     ) -> None: ...

@@ -144,8 +144,7 @@ cdef class CoreSAD:
     """The security association database of the core; `ipsecfast.SAD` is its public face.
 
     capacity : SAs it can hold, 1 to 2**26.
-    choose : callable (encryption code, authentication code) -> (Provider or None, Provider or None); raises if
-        there is none that may serve.
+    choose : callable (Encryption, Authentication) -> `ipsecfast.provider.Choice`; raises if no provider may serve.
     random : Provider with a random generator, or None.
     slow : the pure Python datapath, which then does all the work, or None.
     """
@@ -193,7 +192,8 @@ cdef class CoreSAD:
         if t.sas != NULL:
             for i in range(t.high_water):
                 if t.sas[i].flags & SA_IN_USE:
-                    _release(t, &t.sas[i])
+                    _release_state(t, &t.sas[i])
+                    _release(&t.sas[i])
             wipe(t.sas, t.high_water * sizeof(sa_t))
             munmap(t.sas, t.capacity * sizeof(sa_t))
         if t.buckets != NULL:
@@ -345,7 +345,8 @@ cdef int _suite(CoreSAD self, sa) except -1:
     known = self._suites.get(key)
     if known is not None:
         return known
-    cipher, mac = self._choose(enc, auth)
+    choice = self._choose(enc, auth)
+    cipher, mac = choice.cipher, choice.mac
     cdef int number = self.table.n_suites
     cdef suite_t *s = &self.table.suites[number]
     if number == MAX_SUITES:
@@ -358,8 +359,11 @@ cdef int _suite(CoreSAD self, sa) except -1:
     if mac is not None:
         s.mac_ctx = _context(self, mac)
         s.mac = &_provider(mac).table.mac[<int> auth.code]
+    s.state_len = s.shape.mac_ofs + (0 if s.mac == NULL else (s.mac.state_len + 63) & ~63)
+    if choice.few is not None:
+        _few(self, s, choice, enc.code, auth.code)
     # an odd number of lines: with a power of two the same few lines of all states would share few cache sets
-    s.state_len = (s.shape.mac_ofs + (0 if s.mac == NULL else s.mac.state_len) + 63) & ~63 | 64
+    s.state_len = (s.state_len + 63) & ~63 | 64
     s.shape.kind = CLASS_MAC if not enc.combined else CLASS_AEAD if enc.encrypts else CLASS_GMAC
     s.shape.iv_kind = IV_NONE if not enc.iv_len else IV_COUNTER if enc.salt_len else IV_RANDOM
     s.shape.iv_len = enc.iv_len
@@ -372,6 +376,53 @@ cdef int _suite(CoreSAD self, sa) except -1:
     self._suites[key] = number
     self.table.n_suites += 1
     return number
+
+
+cdef int _few(CoreSAD self, suite_t *s, choice, int enc, int auth) except -1:
+    """Bind the provider that serves small groups."""
+    s.few_ctx = _context(self, choice.few)
+    if choice.few_encrypt or choice.few_decrypt:
+        s.few_cipher = &_provider(choice.few).table.cipher[enc]
+        s.few_encrypt, s.few_decrypt = choice.few_encrypt, choice.few_decrypt
+        s.few_cipher_ofs = s.state_len
+        s.state_len += (s.few_cipher.state_len + 15) & ~15
+    if choice.few_macs:
+        s.few_mac = &_provider(choice.few).table.mac[auth]
+        s.few_macs = choice.few_macs
+        s.few_mac_ofs = s.state_len
+        s.state_len += (s.few_mac.state_len + 15) & ~15
+    return 0
+
+
+cdef int _key(CoreSAD self, sa_t *s, sa, bint outbound) except -1:
+    """Key every state of a new SA; on failure nothing is left."""
+    cdef suite_t *suite = &self.table.suites[s.suite]
+    cdef bytes enc_key = sa.enc_key, auth_key = sa.auth_key
+    cdef const uint8_t *enc = enc_key
+    cdef const uint8_t *auth = auth_key
+    cdef uint32_t enc_len = <uint32_t> len(enc_key), auth_len = <uint32_t> len(auth_key)
+    cdef bint good = True
+    s.key = _state(self, suite.state_len)
+    if suite.cipher != NULL:
+        good = suite.cipher.key_init(suite.cipher_ctx, s.key, enc, enc_len, outbound)
+    if good and (suite.few_encrypt if outbound else suite.few_decrypt):
+        good = suite.few_cipher.key_init(suite.few_ctx, s.key + suite.few_cipher_ofs, enc, enc_len, outbound)
+    if good and suite.mac != NULL:
+        good = suite.mac.key_init(suite.mac_ctx, s.key + suite.shape.mac_ofs, auth, auth_len, True)
+    if good and suite.few_macs:
+        good = suite.few_mac.key_init(suite.few_ctx, s.key + suite.few_mac_ofs, auth, auth_len, True)
+    if not good:
+        _drop_state(self, s)
+        raise ValueError(f"enc_key or auth_key: the crypto library refused it for {sa.encryption}, {sa.authentication}")
+    return 0
+
+
+cdef int _drop_state(CoreSAD self, sa_t *s) except -1:
+    """Wipe an SA's keyed states and keep the memory for another."""
+    cdef uint32_t size = self.table.suites[s.suite].state_len
+    _release_state(&self.table, s)
+    self._free_states[size].append(<uintptr_t> s.key)
+    return 0
 
 
 cdef uint8_t *_state(CoreSAD self, uint32_t size) except NULL:
@@ -394,36 +445,19 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
     cdef uint32_t index
     cdef sa_t fresh
     cdef sa_t *s = &fresh
-    cdef const uint8_t *key
-    cdef bytes material
     if not self._free and t.high_water == t.capacity:
         raise SADFullError(f"the SAD is full: its capacity is {t.capacity} SAs")
     memset(s, 0, sizeof(sa_t))
     _describe(s, sa, outbound)
     s.suite = <uint8_t> _suite(self, sa)
-    cdef suite_t *suite = &t.suites[s.suite]
     if _duplicate(t, s):
         raise DuplicateSAError(
             f"an {'outbound' if outbound else 'inbound'} SA with SPI 0x{sa.spi:08x}, destination {sa.dst} and protocol "
             f"{sa.protocol} is already there")
-    s.key = _state(self, suite.state_len)
-    if suite.cipher != NULL:
-        material = sa.enc_key
-        key = <const uint8_t *> material
-        if not suite.cipher.key_init(suite.cipher_ctx, s.key, key, <uint32_t> len(material), outbound):
-            self._free_states[suite.state_len].append(<uintptr_t> s.key)
-            raise ValueError(f"enc_key: the crypto library refused it for {sa.encryption}")
-    if suite.mac != NULL:
-        material = sa.auth_key
-        key = <const uint8_t *> material
-        if not suite.mac.key_init(suite.mac_ctx, s.key + suite.shape.mac_ofs, key, <uint32_t> len(material), True):
-            _release_state(t, s)
-            self._free_states[suite.state_len].append(<uintptr_t> s.key)
-            raise ValueError(f"auth_key: the crypto library refused it for {sa.authentication}")
+    _key(self, s, sa, outbound)
     s.seq = top
     if outbound and not t.random(<uint8_t *> s.word, 8):
-        _release_state(t, s)
-        self._free_states[suite.state_len].append(<uintptr_t> s.key)
+        _drop_state(self, s)
         raise ProviderError("no randomness to be had for the IVs of this SA")
     index = self._free.pop() if self._free else t.high_water
     s.handle = t.sas[index].handle or index + 1
@@ -581,11 +615,15 @@ cdef void _release_state(table_t *t, sa_t *s) noexcept:
         suite.cipher.key_free(s.key)
     if suite.mac != NULL and suite.mac.key_free != NULL:
         suite.mac.key_free(s.key + suite.shape.mac_ofs)
+    if suite.few_cipher != NULL and suite.few_cipher.key_free != NULL:
+        suite.few_cipher.key_free(s.key + suite.few_cipher_ofs)
+    if suite.few_mac != NULL and suite.few_mac.key_free != NULL:
+        suite.few_mac.key_free(s.key + suite.few_mac_ofs)
     wipe(s.key, suite.state_len)
 
 
-cdef void _release(table_t *t, sa_t *s) noexcept:
-    _release_state(t, s)
+cdef void _release(sa_t *s) noexcept:
+    """Give back an SA's own memory."""
     if s.ring != s.word:
         free(s.ring)
     free(s.refused)
@@ -593,7 +631,7 @@ cdef void _release(table_t *t, sa_t *s) noexcept:
 
 cdef object _delete(CoreSAD self, sa_t *s):
     cdef table_t *t = &self.table
-    cdef uint32_t index = <uint32_t> (s - t.sas), size = t.suites[s.suite].state_len
+    cdef uint32_t index = <uint32_t> (s - t.sas)
     cdef int64_t handle = s.handle
     _unchain(t, index)
     if s.flags & SA_UDP and not s.flags & SA_OUTBOUND:
@@ -601,8 +639,8 @@ cdef object _delete(CoreSAD self, sa_t *s):
             _leave_port(self, port)
     if s.flags & SA_ANY_MODE:
         t.n_any_mode -= 1
-    _release(t, s)
-    self._free_states[size].append(<uintptr_t> s.key)
+    _drop_state(self, s)
+    _release(s)
     wipe(s, sizeof(sa_t))
     self._count -= 1
     if handle >> 32 < 0x7FFFFFFF:       # else the place is used up

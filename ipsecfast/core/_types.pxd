@@ -114,7 +114,16 @@ cdef struct suite_t:
     void *cipher_ctx
     void *mac_ctx
     shape_t shape
-    uint32_t state_len        # both together
+    uint32_t state_len        # all of them together
+    # For groups so small that lanes would mostly stay empty: another provider, keyed beside the first; or NULL
+    const cipher_t *few_cipher
+    const mac_t *few_mac
+    void *few_ctx
+    uint32_t few_cipher_ofs   # of their states
+    uint32_t few_mac_ofs
+    int few_encrypt           # groups below these sizes go there; 0: none
+    int few_decrypt
+    int few_macs
 
 cdef enum:
     SA_OUTBOUND = 0x01
