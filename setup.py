@@ -1,11 +1,12 @@
 """Extensions, and what of the crypto libraries is here to build against; metadata is in pyproject.toml.
 
-IPSECFAST_DEBUG=1    checked build: bounds, initialisation and overflow checks, annotated HTML
+IPSECFAST_DEBUG=1    checked build: bounds and initialisation checks, annotated HTML
 IPSECFAST_IPSEC_MB   "0" leaves the ipsec-mb provider out; a folder is taken as its prefix (include/, lib/);
                      unset: built where <intel-ipsec-mb.h> compiles and the library links
 """
 
 import os
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def find_ipsec_mb() -> dict[str, list[str]] | None:
         return None
     settings: dict[str, list[str]] = {"libraries": ["IPSec_MB"]}
     if wish:
+        if not (Path(wish) / "include" / "intel-ipsec-mb.h").exists():
+            raise SystemExit(f"IPSECFAST_IPSEC_MB={wish}: there is no include/intel-ipsec-mb.h in it")
         lib = str(Path(wish) / "lib")
         settings |= {
             "include_dirs": [str(Path(wish) / "include")],
@@ -56,8 +59,11 @@ def find_ipsec_mb() -> dict[str, list[str]] | None:
                 str(Path(folder) / "probe"),
                 libraries=settings["libraries"],
                 library_dirs=settings.get("library_dirs"),
+                extra_preargs=shlex.split(f"{os.environ.get('CFLAGS', '')} {os.environ.get('LDFLAGS', '')}"),
             )
         except (CompileError, LinkError):
+            if wish:
+                raise SystemExit(f"IPSECFAST_IPSEC_MB={wish}: no usable intel-ipsec-mb (1.3 or newer) there") from None
             print("ipsecfast: no usable intel-ipsec-mb (1.3 or newer); building without the ipsec-mb provider")
             return None
     return settings
@@ -88,7 +94,6 @@ setup(
             "boundscheck": DEBUG,
             "wraparound": False,
             "initializedcheck": DEBUG,
-            "overflowcheck": DEBUG,
             "cdivision": not DEBUG,
         },
     )

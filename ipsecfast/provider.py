@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -45,9 +45,19 @@ class ProviderInfo:
     message: str
 
 
-@functools.cache
+_opened: dict[str, Provider | str] = {}
+_opening = threading.Lock()
+
+
 def _open(name: str) -> Provider | str:
     """The provider, loaded and tested once; or why it does not serve."""
+    with _opening:
+        if name not in _opened:
+            _opened[name] = _load(name)
+        return _opened[name]
+
+
+def _load(name: str) -> Provider | str:
     try:
         module = importlib.import_module(f".core.{_MODULES[name]}", __package__)
     except ImportError as error:

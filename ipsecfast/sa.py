@@ -64,8 +64,8 @@ class SecurityAssociation:
     protocol : ``"esp"``.
     mode : ``"tunnel"``, ``"transport"``, or ``"any"``: inbound only, a decrypted packet with next
         header 4 or 41 is taken as a tunnel's (for key lists that do not tell).
-    src, dst : str or ipaddress object; the IP header in front of ESP.  ``dst=None`` (inbound only)
-        matches every destination; ``src`` is not compared and is needed for outbound tunnels.
+    src, dst : str or ipaddress object; the IP header in front of ESP.  inbound, ``dst=None``
+        matches every destination, and ``src`` is not compared; outbound tunnels need both.
     encryption, authentication : names of :mod:`ipsecfast.alg`.
     enc_key, auth_key, salt : bytes, as long as the algorithm wants; ``salt`` is the part of the
         keying material that goes into the nonce.
@@ -141,6 +141,8 @@ class SecurityAssociation:
         put("enc_key", _octets("enc_key", self.enc_key, enc.key_len, enc.name))
         put("salt", _octets("salt", self.salt, enc.salt_len, enc.name))
         put("auth_key", _octets("auth_key", self.auth_key, auth.key_len, auth.name))
+        if self.icv_len is not None:
+            _integer("icv_len", self.icv_len, 0, 64)
         if enc.combined:
             if auth.code:
                 raise ValueError(f"authentication: got {auth.name}, wanted NONE: {enc.name} has its own ICV")

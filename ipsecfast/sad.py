@@ -12,8 +12,8 @@ from .status import PacketStatus
 class SAStatistics(NamedTuple):
     """Counters of one SA."""
 
-    packets: int  # with status OK
-    bytes: int  # IP length of their protected form
+    packets: int  # from which this SA's layer was taken, or on which it was put
+    bytes: int  # their IP length, protected
     statuses: dict[PacketStatus, int]
     seq: int  # outbound: the last number sent; inbound: the highest authenticated
 

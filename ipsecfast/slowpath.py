@@ -45,7 +45,7 @@ class SlowPath:
 
     def decapsulate(self, batch: PacketBatch) -> Result:
         verdicts = []
-        for i, packet in enumerate(batch.to_packets()):
+        for i, (packet, _, _) in enumerate(slots(batch)):
             r = decapsulate(self._table, packet)
             after = r.left_behind(packet)
             if after != packet:
@@ -61,7 +61,7 @@ class SlowPath:
         for h, row in zip(handles, ivs, strict=True):
             self._table.check_outbound(h, row)
         verdicts = []
-        for i, (packet, (low, size)) in enumerate(zip(batch.to_packets(), slots(batch), strict=True)):
+        for i, (packet, low, size) in enumerate(slots(batch)):
             start = int(batch.offset[i])
             room = Room(start - low, low + size - start - len(packet))
             r = encapsulate(self._table, packet, handles[i], ivs[i], room)

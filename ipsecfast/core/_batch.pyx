@@ -5,8 +5,9 @@ copies, so that nobody can move a packet out of its slot behind the engine's bac
 """
 
 from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -15,7 +16,7 @@ import numpy as np
 
 
 cdef object _integers(str name, values, dtype, Py_ssize_t n):
-    """`values` as a contiguous array of dtype and length n (any if n < 0), without changing a value."""
+    """`values` as a new contiguous array of dtype and length n (any if n < 0): nobody else can change it."""
     array = np.asarray(values)
     if array.ndim != 1 or (n >= 0 and array.shape[0] != n):
         raise ValueError(f"{name}: got shape {array.shape}, wanted ({'n' if n < 0 else n},)")
@@ -26,7 +27,7 @@ cdef object _integers(str name, values, dtype, Py_ssize_t n):
     limit = np.iinfo(dtype)
     if int(array.min()) < limit.min or int(array.max()) > limit.max:
         raise ValueError(f"{name}: a value does not fit {np.dtype(dtype)}")
-    return np.ascontiguousarray(array, dtype)
+    return np.array(array, dtype, order="C")
 
 
 cdef class PacketBatch:
@@ -51,7 +52,7 @@ cdef class PacketBatch:
         memset(&self.view, 0, sizeof(view_t))
 
     def __init__(self, data, offset, length, slot_offset=None, slot_length=None):
-        if self._held:
+        if self._memory is not None:
             raise RuntimeError("a PacketBatch can't be initialised again")
         if (slot_offset is None) != (slot_length is None):
             raise ValueError("slot_offset and slot_length: wanted both or neither")
@@ -64,7 +65,7 @@ cdef class PacketBatch:
             slot_offsets = _integers("slot_offset", slot_offset, np.int64, n)
             slot_lengths = _integers("slot_length", slot_length, np.int32, n)
         _hold(self, data)
-        cdef int64_t size = self._buffer.len, end, last = 0, low, room, start, span
+        cdef int64_t size = len(self._memory), end, last = 0, low, room, start, span
         cdef Py_ssize_t i
         cdef bint sorted_slots = True
         for i in range(n):
@@ -88,8 +89,6 @@ cdef class PacketBatch:
 
     def __dealloc__(self):
         free(self.view.offset)
-        if self._held:
-            PyBuffer_Release(&self._buffer)
 
     @staticmethod
     def from_packets(packets, headroom=128, tailroom=64):
@@ -140,7 +139,8 @@ cdef class PacketBatch:
             i += self.view.n
         if not 0 <= i < self.view.n:
             raise IndexError(f"packet {index} of {self.view.n}")
-        return memoryview(self._data).cast("B")[self.view.offset[i]:self.view.offset[i] + self.view.length[i]]
+        _at_rest(self)
+        return self._memory[self.view.offset[i]:self.view.offset[i] + self.view.length[i]]
 
     @property
     def offset(self):
@@ -160,19 +160,29 @@ cdef class PacketBatch:
     def to_packets(self):
         """Copies of all packets: list[bytes]."""
         cdef Py_ssize_t i
+        _at_rest(self)
         return [(<char *> self.view.base + self.view.offset[i])[:self.view.length[i]] for i in range(self.view.n)]
+
+
+cdef object _at_rest(PacketBatch self):
+    """While a call is at work its tables and packets do not fit together."""
+    if self.busy:
+        raise RuntimeError("this batch is at work in another thread")
 
 
 cdef object _hold(PacketBatch self, data):
     """Take the memory of `data`, contiguous bytes that may be written, and keep it."""
-    PyObject_GetBuffer(data, &self._buffer, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
-    self._held = True
-    if self._buffer.readonly:
+    memory = memoryview(data)
+    cdef Py_buffer *view = PyMemoryView_GET_BUFFER(memory)
+    if memory.readonly:
         raise BufferError("data: got read-only memory, wanted writable memory: packets are worked on in place")
-    if self._buffer.itemsize != 1:
-        raise TypeError(f"data: got items of {self._buffer.itemsize} bytes, wanted uint8")
+    if memory.format != "B" or memory.ndim != 1:
+        raise TypeError(f"data: got {memory.ndim} dimensions of format {memory.format!r}, wanted uint8[n_bytes]")
+    if not PyBuffer_IsContiguous(view, b"C"):
+        raise BufferError("data: got strided memory, wanted contiguous bytes")
     self._data = data
-    self.view.base = <uint8_t *> self._buffer.buf
+    self._memory = memory
+    self.view.base = <uint8_t *> view.buf
 
 
 cdef object _tables(PacketBatch self, Py_ssize_t n):

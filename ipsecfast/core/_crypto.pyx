@@ -29,11 +29,11 @@ cdef class Provider:
 
     def has_cipher(self, int code):
         """Does it have the encryption algorithm with this code of `ipsecfast.alg`?"""
-        return 0 <= code < N_ENC and self.table.cipher[code].key_init != NULL
+        return 0 <= code < N_ENC and self.table != NULL and self.table.cipher[code].key_init != NULL
 
     def has_mac(self, int code):
         """Does it have the authentication algorithm with this code?"""
-        return 0 <= code < N_AUTH and self.table.mac[code].key_init != NULL
+        return 0 <= code < N_AUTH and self.table != NULL and self.table.mac[code].key_init != NULL
 
     def cipher(self, int code, const uint8_t[::1] key not None, bint encrypt, const uint8_t[::1] nonce not None,
                const uint8_t[::1] aad not None, const uint8_t[::1] text not None, tag=b"", uint32_t tag_len=0,

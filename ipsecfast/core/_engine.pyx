@@ -17,6 +17,8 @@ from ._outbound cimport outbound_batch
 from ._sad cimport CoreSAD
 from ._types cimport SA_IN_USE, SA_OUTBOUND, ST_OK, sa_t, table_t, verdict_t
 
+import operator
+
 import numpy as np
 
 
@@ -132,8 +134,13 @@ def replace_packet(PacketBatch batch not None, Py_ssize_t i, const uint8_t[::1] 
 
 
 def slots(PacketBatch batch not None):
-    """(slot offset, slot length) of every packet."""
-    return [(batch.view.slot_offset[i], batch.view.slot_length[i]) for i in range(batch.view.n)]
+    """(packet, slot offset, slot length) of every packet, for the pure Python datapath at work on the batch."""
+    cdef Py_ssize_t i
+    return [
+        ((<char *> batch.view.base + batch.view.offset[i])[:batch.view.length[i]],
+         batch.view.slot_offset[i], batch.view.slot_length[i])
+        for i in range(batch.view.n)
+    ]
 
 
 cdef int enter(PacketBatch batch, CoreSAD sad, threads) except -1:
@@ -157,7 +164,7 @@ def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
     The SA is found by SPI, destination and protocol; plain and UDP-encapsulated ESP; layer after layer
     while a known SA matches.  Packets with status OK have a new offset and length in the batch; every
     other packet keeps both, and its bytes are as they were or, where decryption had begun, zero from the
-    outermost ESP header on.
+    outermost ESP header on.  At most 8 layers are taken off.
 
     Raises TypeError, ValueError or RuntimeError (SAD or batch in use by another thread, or taken over a
     fork) before any packet is touched.  What a peer can cause is a status.
@@ -185,7 +192,8 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
     iv : known-answer tests only: uint8[n, iv_len] instead of fresh IVs.
 
     Packets with status OK have a new offset and length in the batch; every other packet keeps both and
-    uses no sequence number.  (CRYPTO_FAILED: the crypto library refused; the packet's slot is zero.)
+    uses no sequence number.  (CRYPTO_FAILED, the crypto library refused, is the exception: the number is
+    used up, and the packet's whole slot is zero.)
 
     Raises KeyError for a handle that is none, ValueError for an inbound one or a wrong IV shape, and as
     `decapsulate` does; always before any packet is touched.
@@ -227,18 +235,24 @@ cdef const int64_t[::1] _handles(handle, Py_ssize_t n):
     return np.ascontiguousarray(array, np.int64)
 
 
+cdef bint _plain(handle):
+    """Can its buffer be asked for without strides?"""
+    return not isinstance(handle, np.ndarray) or (<object> handle).flags.c_contiguous
+
+
 cdef int _copy_handles(handle, int64_t *to, Py_ssize_t n) except -1:
     """The caller's array may change under our feet, so it is copied before it is checked."""
     cdef Py_buffer view
     cdef Py_ssize_t i
     cdef int64_t one
     cdef const int64_t[::1] converted
-    if isinstance(handle, int):
-        one = handle
+    if hasattr(handle, "__index__") and not getattr(handle, "shape", ()):
+        number = operator.index(handle)
+        one = number if 0 < number < 1 << 63 else -1
         for i in range(n):
             to[i] = one
         return 0
-    if PyObject_CheckBuffer(handle):
+    if PyObject_CheckBuffer(handle) and _plain(handle):
         PyObject_GetBuffer(handle, &view, PyBUF_FORMAT | PyBUF_ND)
         try:
             if view.ndim == 1 and view.itemsize == 8 and view.format[0] in (c"l", c"q") and view.len == n * 8:

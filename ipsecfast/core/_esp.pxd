@@ -62,8 +62,8 @@ cdef inline void prefetch_state(const sa_t *sa, const suite_t *suite) noexcept n
     prefetch(sa.key)
     prefetch(sa.key + 64)
     prefetch(sa.key + 128)
-    prefetch(sa.key + suite.state_len - 128)
-    prefetch(sa.key + suite.state_len - 192)
+    prefetch(sa.key + suite.tail - 64)
+    prefetch(sa.key + suite.tail - 128)
 
 
 cdef inline void count_refusal(sa_t *sa, uint8_t status) noexcept nogil:

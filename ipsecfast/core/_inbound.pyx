@@ -2,7 +2,9 @@
 
 Packets go through in chunks.  The verdicts are those of one packet after the other: where a packet's
 window check could depend on packets of the same chunk whose ICV is not yet known, the chunk ends in
-front of it (`hazard`).
+front of it (`hazard`); a second layer whose SA also has packets of its own in the chunk comes in its turn
+(`meets_chunk`), and the window is asked again behind it (`overtaken`).  Not so the third layer and
+deeper: their numbers are accepted once as well, but after all packets of the chunk.
 
 Buffer recipe, transport mode:            tunnel mode:
     IP | UDP? | SPI seq IV | data | trailer | ICV    IP | UDP? | SPI seq IV | IP data | TFC | trailer | ICV
@@ -250,7 +252,7 @@ cdef inline uint8_t merge_tos(const sa_t *sa, const uint8_t *outer, uint8_t *inn
 
 
 cdef inline uint8_t strip_tunnel(const sa_t *sa, const uint8_t *outer, uint8_t *inner, uint32_t there,
-                                 uint8_t next_header, uint32_t *length) noexcept nogil:
+                                 uint8_t next_header, uint32_t *length, uint32_t *hdr_len) noexcept nogil:
     """Uncover the inner packet; TFC padding is what lies behind its own length (RFC 4303 sec. 2.7)."""
     cdef uint32_t n, hdr
     if next_header == IPPROTO_IPV4_:
@@ -263,10 +265,12 @@ cdef inline uint8_t strip_tunnel(const sa_t *sa, const uint8_t *outer, uint8_t *
     else:
         if there < 40 or inner[0] >> 4 != 6:
             return ST_MALFORMED
+        hdr = 40
         n = 40 + <uint32_t> be16(inner + 4)
         if n > there:
             return ST_MALFORMED
     length[0] = n
+    hdr_len[0] = hdr
     if sa.flags & (SA_ECN | SA_DECAP_DSCP):
         return merge_tos(sa, outer, inner)
     return ST_OK
@@ -301,7 +305,7 @@ cdef inline uint8_t strip(const table_t *t, const sa_t *sa, uint32_t flags, uint
     """Take ESP off an authenticated and decrypted packet (RFC 4303 sec. 3.4.4.1, steps 4 to 6)."""
     cdef uint8_t *data = at.esp + 8 + iv_len
     cdef uint8_t *end = at.esp + at.esp_len - sa.icv_len
-    cdef uint32_t room = <uint32_t> (end - data) - 2, pad_len = (end - 2)[0], hdr
+    cdef uint32_t room = <uint32_t> (end - data) - 2, pad_len = (end - 2)[0], hdr = 0
     cdef uint8_t next_header = (end - 1)[0], status
     cdef bint is_ip = next_header == IPPROTO_IPV4_ or next_header == IPPROTO_IPV6_
     out.header = NULL
@@ -317,9 +321,8 @@ cdef inline uint8_t strip(const table_t *t, const sa_t *sa, uint32_t flags, uint
         if not is_ip:
             return ST_MALFORMED
         out.packet = data
-        status = strip_tunnel(sa, at.ip, data, room, next_header, &out.length)
+        status = strip_tunnel(sa, at.ip, data, room, next_header, &out.length, &hdr)
         if status == ST_OK:
-            hdr = (data[0] & 15) * 4 if next_header == IPPROTO_IPV4_ else 40
             next_header = data[9] if next_header == IPPROTO_IPV4_ else data[6]
             out.leads_on = leads_on(t, next_header, data + hdr, out.length - hdr)
         return status
@@ -442,10 +445,10 @@ cdef int admit_chunk(table_t *t, verdict_t *out, const item_t *items, work_t *wo
 cdef bint overtaken(const sa_t *sa, uint64_t seq, uint8_t *status) noexcept nogil:
     """Has a layer inside an earlier packet of the chunk used this SA, so that the window must be asked again?"""
     cdef bint valid = True
-    if sa.flags & SA_ESN and (esn_infer(sa.seq, sa.window_size, <uint32_t> seq, &valid) != seq or not valid):
+    if sa.flags & SA_ESN and esn_infer(sa.seq, sa.window_size, <uint32_t> seq, &valid) != seq and valid:
         status[0] = ST_AUTH_FAILED       # another number would have been inferred
         return True
-    if sa.window_size and not window_check(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
+    if not valid or sa.window_size and not window_check(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
         status[0] = ST_REPLAYED
         return True
     return False

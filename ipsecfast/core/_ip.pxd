@@ -19,7 +19,7 @@ cdef enum:
 cdef struct ip_t:
     uint32_t total          # bytes that the IP header says the packet has
     uint32_t hdr_len        # up to the first header that is not IP's own
-    uint16_t next_ofs       # where that header's number stands
+    uint32_t next_ofs       # where that header's number stands
     uint8_t version
     uint8_t proto
     uint8_t fragment
@@ -33,7 +33,7 @@ cdef inline bint is_walked(uint8_t proto) noexcept nogil:
 cdef inline bint ip6_walk(const uint8_t *ip, uint32_t there, ip_t *out) noexcept nogil:
     """Go over IPv6's extension headers within `there` bytes; False where one runs past them."""
     cdef uint32_t ofs = 40, step
-    cdef uint16_t next_ofs = 6
+    cdef uint32_t next_ofs = 6
     cdef uint8_t proto = ip[6]
     cdef uint16_t word
     while is_walked(proto):
@@ -53,7 +53,7 @@ cdef inline bint ip6_walk(const uint8_t *ip, uint32_t there, ip_t *out) noexcept
             if ofs + step > there:
                 return False
         proto = ip[ofs]
-        next_ofs = <uint16_t> ofs
+        next_ofs = ofs
         ofs += step
     out.proto = proto
     out.hdr_len = ofs
@@ -154,7 +154,7 @@ cdef inline void ip4_move(uint8_t *to, const uint8_t *ip, uint32_t hdr_len, uint
     put_raw16(to + 10, sum_fold(sum_words(to, hdr_len, 0)))
 
 
-cdef inline void ip6_move(uint8_t *to, const uint8_t *ip, uint32_t hdr_len, uint32_t total, uint16_t next_ofs,
+cdef inline void ip6_move(uint8_t *to, const uint8_t *ip, uint32_t hdr_len, uint32_t total, uint32_t next_ofs,
                           uint8_t proto) noexcept nogil:
     """The same for IPv6 with its extension headers; `next_ofs` is where the last one names its successor."""
     cdef uint64_t a, b, c, d, e

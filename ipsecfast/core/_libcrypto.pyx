@@ -143,6 +143,8 @@ cdef void plain_crypt(void *unused, op_t **ops, int n) noexcept nogil:
         ctx = (<state_t *> op.key).ctx
         op.good = api.EVP_CipherInit_ex(ctx, NULL, NULL, NULL, op.nonce, -1) == 1 and api.EVP_CipherUpdate(
             ctx, op.text, &done, op.text, <int> op.text_len) == 1 and <uint32_t> done == op.text_len
+        if not op.good:
+            api.ERR_clear_error()        # Python's own ssl may read the same queue
 
 
 cdef void aead_seal(void *unused, op_t **ops, int n) noexcept nogil:
@@ -158,6 +160,8 @@ cdef void aead_seal(void *unused, op_t **ops, int n) noexcept nogil:
                    and (op.text_len == 0 or api.EVP_CipherUpdate(ctx, op.text, &done, op.text, <int> op.text_len) == 1)
                    and api.EVP_CipherFinal_ex(ctx, scratch, &done) == 1
                    and api.EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, <int> op.tag_len, op.tag) == 1)
+        if not op.good:
+            api.ERR_clear_error()
 
 
 cdef void aead_open(void *unused, op_t **ops, int n) noexcept nogil:
@@ -192,6 +196,8 @@ cdef void gmac_seal(void *unused, op_t **ops, int n) noexcept nogil:
     cdef int i
     for i in range(n):
         ops[i].good = gmac_tag(ops[i], ops[i].tag, <int> ops[i].tag_len)
+        if not ops[i].good:
+            api.ERR_clear_error()
 
 
 cdef void gmac_open(void *unused, op_t **ops, int n) noexcept nogil:
@@ -255,6 +261,8 @@ cdef void mac_compute(void *unused, op_t **ops, int n) noexcept nogil:
         op.good = (api.EVP_MAC_init(ctx, NULL, 0, NULL) == 1
                    and api.EVP_MAC_update(ctx, op.text, op.text_len) == 1
                    and api.EVP_MAC_final(ctx, op.tag, &done, 64) == 1)
+        if not op.good:
+            api.ERR_clear_error()
 
 
 cdef int random(uint8_t *out, size_t n) noexcept nogil:

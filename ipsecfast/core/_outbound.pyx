@@ -38,7 +38,7 @@ cdef struct plan_t:
     uint32_t hdr_len
     uint32_t esp_len
     uint32_t total
-    uint16_t next_ofs
+    uint32_t next_ofs
     uint8_t version
     uint8_t next_header       # of what is encrypted
     uint8_t proto             # ESP or UDP

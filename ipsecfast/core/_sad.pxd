@@ -20,4 +20,4 @@ cdef class CoreSAD:
 
     cdef int enter(self) except -1
     cdef void leave(self) noexcept
-    cdef sa_t *find(self, int64_t handle) except NULL
+    cdef sa_t *find(self, object which) except NULL

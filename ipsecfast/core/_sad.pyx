@@ -20,9 +20,11 @@ from ._types cimport (
 )
 from ._window cimport window_mark, window_words
 
+import operator
 import os
 
 from ..errors import DuplicateSAError, ProviderError, SADFullError
+from ..sa import SecurityAssociation
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void **p, size_t align, size_t n)
@@ -30,13 +32,16 @@ cdef extern from "<stdlib.h>" nogil:
 cdef extern from *:
     """
     #include <sys/mman.h>
+    #include <unistd.h>
     #ifndef MAP_ANONYMOUS
     #define MAP_ANONYMOUS MAP_ANON
     #endif
     /* zeroed memory, taken as it is touched; large blocks lie so that huge pages can serve them */
     static void *ipf_map(size_t n)
     {
-        size_t huge = 2u << 20, spare = n >= huge ? huge : 0;
+        size_t huge = 2u << 20, page = (size_t)sysconf(_SC_PAGESIZE), spare;
+        n = (n + page - 1) & ~(page - 1);
+        spare = n >= huge ? huge : 0;
         char *p = mmap(NULL, n + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED) return NULL;
         if (spare) {
@@ -56,7 +61,7 @@ cdef extern from *:
 
 cdef enum:
     MAX_CAPACITY = 1 << 26
-    CHUNK_BYTES = 1 << 21   # blocks from here on are mapped, and sized for huge pages
+    CHUNK_BYTES = 1 << 21   # large blocks are multiples of a huge page, and mapped
 
 cdef unsigned processes = 0     # forks survived
 
@@ -99,7 +104,8 @@ cdef uint8_t *new_block(CoreSAD self, size_t size) except NULL:
     cdef void *memory = NULL
     cdef block_t *block
     size += 64
-    if size >= CHUNK_BYTES:
+    if size >= CHUNK_BYTES // 16:
+        size = (size + CHUNK_BYTES - 1) // CHUNK_BYTES * CHUNK_BYTES
         memory = ipf_map(size)
     elif posix_memalign(&memory, 64, size):
         memory = NULL
@@ -210,6 +216,8 @@ cdef class CoreSAD:
 
     cdef int enter(self) except -1:
         """Take the SAD for one call."""
+        if self.table.sas == NULL:
+            raise RuntimeError("this SAD was not initialised: a subclass must call SAD.__init__")
         if self._born != processes:
             raise RuntimeError("this SAD belongs to the parent process: sending on with its sequence numbers in two "
                                "processes would repeat IVs; make a SAD of its own after the fork")
@@ -221,15 +229,17 @@ cdef class CoreSAD:
     cdef void leave(self) noexcept:
         self.busy = False
 
-    cdef sa_t *find(self, int64_t handle) except NULL:
-        """The SA of a handle that is valid; raises KeyError."""
+    cdef sa_t *find(self, object which) except NULL:
+        """The SA of a handle that is valid; raises KeyError, TypeError for what is no integer."""
+        number = operator.index(which)
+        cdef int64_t handle = number if 0 < number < 1 << 63 else 0
         cdef uint32_t index = <uint32_t> handle - 1
         cdef sa_t *sa
         if handle > 0 and index < self.table.high_water:
             sa = &self.table.sas[index]
             if sa.flags & SA_IN_USE and sa.handle == handle:
                 return sa
-        raise KeyError(f"handle {handle} names no SA of this SAD")
+        raise KeyError(f"handle {number} names no SA of this SAD")
 
     def add(self, sa, direction, seq=0):
         """Put an SA in and return its handle, an int > 0 that is never handed out again.
@@ -259,9 +269,9 @@ cdef class CoreSAD:
             raise TypeError(f"seq_hi: got {type(seq_hi).__name__}, wanted an int")
         if not 0 <= seq_hi <= 0xFFFFFFFF:
             raise ValueError(f"seq_hi: got {seq_hi}, wanted 32 bits")
-        self.enter()
         cdef sa_t *s
         cdef uint64_t high = seq_hi
+        self.enter()
         try:
             if self.slow is not None:
                 self.slow.update(handle, seq_hi)
@@ -308,6 +318,8 @@ cdef class CoreSAD:
 
 cdef bint _direction(sa, direction) except -1:
     """Is it outbound?  Also checks that the SA may go that way."""
+    if not isinstance(sa, SecurityAssociation):
+        raise TypeError(f"sa: got {type(sa).__name__}, wanted SecurityAssociation")
     if direction == "inbound":
         return False
     if direction != "outbound":
@@ -349,8 +361,6 @@ cdef int _suite(CoreSAD self, sa) except -1:
     cipher, mac = choice.cipher, choice.mac
     cdef int number = self.table.n_suites
     cdef suite_t *s = &self.table.suites[number]
-    if number == MAX_SUITES:
-        raise SADFullError("more combinations of algorithms than a SAD can hold")
     memset(s, 0, sizeof(suite_t))
     if cipher is not None:
         s.cipher_ctx = _context(self, cipher)
@@ -360,6 +370,7 @@ cdef int _suite(CoreSAD self, sa) except -1:
         s.mac_ctx = _context(self, mac)
         s.mac = &_provider(mac).table.mac[<int> auth.code]
     s.state_len = s.shape.mac_ofs + (0 if s.mac == NULL else (s.mac.state_len + 63) & ~63)
+    s.tail = s.state_len
     if choice.few is not None:
         _few(self, s, choice, enc.code, auth.code)
     # an odd number of lines: with a power of two the same few lines of all states would share few cache sets
@@ -459,13 +470,15 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
     if outbound and not t.random(<uint8_t *> s.word, 8):
         _drop_state(self, s)
         raise ProviderError("no randomness to be had for the IVs of this SA")
+    if not outbound and not _window(s, top):
+        _drop_state(self, s)
+        raise MemoryError()
     index = self._free.pop() if self._free else t.high_water
     s.handle = t.sas[index].handle or index + 1
     t.sas[index] = fresh
     s = &t.sas[index]
-    s.ring = s.word
-    if not outbound:
-        _window(s, top)
+    if outbound or s.ring == fresh.word:
+        s.ring = s.word
     if index == t.high_water:
         t.high_water += 1
     _chain(t, index)
@@ -523,17 +536,18 @@ cdef void _put(uint8_t *to, bytes data, size_t room):
     memcpy(to, <const char *> data, min(room, <size_t> len(data)))
 
 
-cdef int _window(sa_t *s, uint64_t top) except -1:
+cdef bint _window(sa_t *s, uint64_t top) noexcept:
+    """Give an inbound SA its window; False if there is no memory."""
     cdef uint32_t words = window_words(s.window_size)
     s.ring_mask = <uint16_t> (words - 1)
+    s.ring = s.word
     if words > 2:
         s.ring = <uint64_t *> calloc(words, 8)
         if s.ring == NULL:
-            s.ring = s.word
-            raise MemoryError()
+            return False
     if top and s.window_size:
         window_mark(s.ring, s.ring_mask, top, top)
-    return 0
+    return True
 
 
 cdef void _use_port(CoreSAD self, uint32_t port):
@@ -552,7 +566,7 @@ cdef void _leave_port(CoreSAD self, uint32_t port):
 cdef bint _duplicate(const table_t *t, const sa_t *s) noexcept:
     cdef uint32_t at = (s.spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift, head
     cdef const sa_t *other
-    cdef uint32_t what = SA_OUTBOUND | SA_V6 | SA_DST_ANY
+    cdef uint32_t what = SA_OUTBOUND | SA_DST_ANY | (0 if s.flags & SA_DST_ANY else SA_V6)
     while t.buckets[at].head and t.buckets[at].spi_be != s.spi_be:
         at = (at + 1) & t.bucket_mask
     head = t.buckets[at].head

@@ -73,7 +73,7 @@ ctypedef int (*key_fn)(void *ctx, void *state, const uint8_t *key, uint32_t key_
 ctypedef void (*wipe_fn)(void *state) noexcept nogil
 
 # One algorithm at one provider; key_init == NULL: the provider lacks it.
-# key_wipe frees what the state owns; the engine zeroes the state itself.
+# key_free frees what the state owns; the engine zeroes the state itself.
 cdef struct cipher_t:
     uint32_t state_len
     key_fn key_init
@@ -115,6 +115,7 @@ cdef struct suite_t:
     void *mac_ctx
     shape_t shape
     uint32_t state_len        # all of them together
+    uint32_t tail             # where the first two end
     # For groups so small that lanes would mostly stay empty: another provider, keyed beside the first; or NULL
     const cipher_t *few_cipher
     const mac_t *few_mac
@@ -198,7 +199,7 @@ cdef struct found_t:
     uint32_t esp_len          # SPI to the end of the ICV
     uint32_t hdr_len          # IP header(s) without UDP
     uint32_t total            # of the protected packet: IP header to its end
-    uint16_t next_ofs         # where the header in front names what follows
+    uint32_t next_ofs         # where the header in front names what follows
     uint8_t version           # 4 or 6
 
 # One packet on its way through a chunk

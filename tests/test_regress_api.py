@@ -1,0 +1,116 @@
+"""What a review of the core found once: lifetimes, races and wrong use at the edge of the native code."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import strategies as gen
+
+import ipsecfast
+from ipsecfast import SAD, PacketBatch, PacketStatus
+
+GCM = gen.Shape("AES-GCM-128", "NONE")
+
+
+def test_batch_collected_in_a_cycle_gives_its_memory_back() -> None:
+    class Holder:
+        batch: PacketBatch
+        me: Any
+
+    data = bytearray(64)
+    holder = Holder()
+    holder.batch = PacketBatch(data, [0], [64])
+    holder.me = holder
+    del holder
+    gc.collect()
+    data.append(0)  # BufferError while somebody still holds it
+
+
+def test_sad_collected_in_a_cycle_frees_its_states_once() -> None:
+    class Cyclic(SAD):
+        me: Any
+
+    for provider in (p.name for p in ipsecfast.providers() if p.available):
+        sad = Cyclic(provider=provider)
+        sad.add(gen.make_sa(GCM), "inbound")
+        sad.me = sad
+        del sad
+        gc.collect()
+
+
+def test_tables_are_copied_before_they_are_checked() -> None:
+    """A hook changes the caller's array in the middle of the constructor's Python-level work."""
+    offset = np.array([64, 0], np.int64)  # unsorted, so that overlaps are looked for in numpy
+    calls = 0
+
+    def change(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        offset[0] = 1 << 40
+
+    sys.setprofile(change)
+    try:
+        batch = PacketBatch(bytearray(128), offset, np.array([64, 64], np.int32))
+    except ValueError:
+        return
+    finally:
+        sys.setprofile(None)
+    assert calls and batch.offset.tolist() == [64, 0]
+
+
+def test_sad_without_init_is_refused() -> None:
+    class Forgetful(SAD):
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(RuntimeError, match="not initialised"):
+        ipsecfast.decapsulate(PacketBatch.from_packets([b"x"]), Forgetful())
+
+
+@pytest.mark.parametrize("provider", ["libcrypto", "reference"])
+def test_wildcards_of_both_families_are_duplicates(provider: str) -> None:
+    sad = SAD(provider=provider)
+    sad.add(gen.make_sa(GCM, src="192.0.2.1", dst=None), "inbound")
+    with pytest.raises(ipsecfast.DuplicateSAError):
+        sad.add(gen.make_sa(GCM, src="2001:db8::1", dst=None), "inbound")
+
+
+def test_extension_header_beyond_65535_bytes() -> None:
+    """The place of the last header's number does not fit 16 bits."""
+    shape = gen.Shape("NULL", "HMAC-MD5-96")
+    sa = gen.make_sa(shape, mode="transport", src=None, dst=None)
+    options = b"".join(bytes([60, 255]) + bytes(2046) for _ in range(31))
+    options += bytes([60, 250]) + bytes(2006) + bytes([50, 0]) + bytes(6)
+    empty = gen.plain_packet()[:20]  # nothing behind the IP header
+    esp = gen.protect(sa, empty[:2] + b"\0\x14" + empty[4:], 1)[20:]
+    payload = len(options) + len(esp)
+    assert 40 + len(options) - 8 > 65535 and payload <= 65535
+    packet = (
+        b"\x60\0\0\0"
+        + payload.to_bytes(2, "big")
+        + bytes([60, 64])
+        + bytes(15)
+        + b"\1"
+        + bytes(15)
+        + b"\2"
+        + options
+        + esp
+    )
+    sad = SAD()
+    sad.add(sa, "inbound")
+    batch = PacketBatch.from_packets([packet])
+    assert ipsecfast.decapsulate(batch, sad).status.tolist() == [PacketStatus.OK]
+    after = bytes(batch[0])
+    assert after[0] >> 4 == 6 and after[40 + len(options) - 8] == empty[9]
+
+
+@pytest.mark.parametrize("make", [np.int64, lambda h: np.array([h, 0, h, 0, h], np.int64)[::2], lambda h: [h] * 3])
+def test_handles_in_any_form(make: Any) -> None:
+    sad = SAD()
+    handle = sad.add(gen.make_sa(GCM), "outbound")
+    batch = PacketBatch.from_packets([gen.plain_packet()] * 3)
+    assert ipsecfast.encapsulate(batch, sad, make(handle)).ok == 3
