@@ -466,7 +466,7 @@ def test_seq_hi_without_esn_is_ignored(load: Load) -> None:
         ({"mode": KEY}, "mode: got a value that is not shown, wanted one of tunnel"),
         ({"mode": "x" * 100000}, "mode: got a value that is not shown, wanted one of tunnel"),
         ({"mode": f"{KEY}, wanted"}, "mode: got a value that is not shown, wanted one of tunnel"),
-        ({"icv_len": f"\n{KEY}"}, "icv_len: got a value that is not shown"),
+        ({"icv_len": f"\n{KEY}"}, "icv_len: got str, wanted an int"),
         ({"enc_key": KEY[:-2]}, "enc_key: got 15 bytes, AES-GCM-128 wants 16"),
         ({"enc_key": KEY[:-1] + "g"}, "enc_key: is no hex string"),
         ({"enc_key": [KEY]}, "enc_key: got list, wanted bytes"),
