@@ -10,7 +10,7 @@ cdef enum:
     CHUNK_ONE_PASS = 32  # ... and where no algorithm of the SAD gains by seeing more of them at once
     MAX_LAYERS = 8      # ESP in ESP in ...: what decapsulate follows
     MAX_SUITES = 256
-    FEW_SAS = 64        # up to here they are in the cache anyway
+    FEW_SAS = 4096      # up to here caches and out-of-order execution do better than asking ahead
     MAX_MAC = 64        # longest digest
     N_ENC = 16          # codes of alg.ENCRYPTION
     N_AUTH = 6          # codes of alg.AUTHENTICATION
