@@ -1,4 +1,4 @@
-"""The algorithms of ESP: one row per name, shared by the core, the reference and the key readers.
+"""The algorithms of ESP and AH: one row per name, shared by the core, the reference and the key readers.
 
 ``code`` is the number the core knows an algorithm by; sizes are in bytes.  Nothing here computes.
 """
@@ -43,6 +43,9 @@ class Authentication:
     digest_len: int  # before truncation
     hash_name: str = ""  # of HMAC, as hashlib spells it
     min_icv_len: int = field(default=8)
+    iv_len: int = 0  # in front of the ICV, in AH's ICV field (RFC 4543 sec. 4)
+    salt_len: int = 0
+    ah_only: bool = False  # ESP has it as a combined mode among ENCRYPTION
 
 
 def _aes(prefix: str, code: int, rfc: str, **fields: object) -> list[Encryption]:
@@ -61,6 +64,7 @@ _ENCRYPTIONS = [
     *_aes("AES-GCM", 9, "RFC 4106", iv_len=8, salt_len=4, icv_lens=(16, 12, 8)),
     *_aes("AES-GMAC", 12, "RFC 4543", iv_len=8, salt_len=4, icv_lens=(16,), encrypts=False),
     Encryption("CHACHA20-POLY1305", 15, "RFC 7634", 32, 8, salt_len=4, icv_lens=(16,)),
+    *_aes("AES-CCM", 16, "RFC 4309", iv_len=8, salt_len=3, icv_lens=(16, 12, 8)),
 ]
 
 _AUTHENTICATIONS = [
@@ -70,6 +74,14 @@ _AUTHENTICATIONS = [
     Authentication("HMAC-SHA256-128", 3, "RFC 4868", 32, 16, 32, "sha256"),
     Authentication("HMAC-SHA384-192", 4, "RFC 4868", 48, 24, 48, "sha384"),
     Authentication("HMAC-SHA512-256", 5, "RFC 4868", 64, 32, 64, "sha512"),
+    Authentication("AES-XCBC-96", 6, "RFC 3566", 16, 12, 16),
+    Authentication("AES-CMAC-96", 7, "RFC 4494", 16, 12, 16),
+    *(
+        Authentication(
+            f"AES-GMAC-{bits}", 8 + i, "RFC 4543", bits // 8, 16, 16, min_icv_len=16, iv_len=8, salt_len=4, ah_only=True
+        )
+        for i, bits in enumerate((128, 192, 256))
+    ),
 ]
 
 ENCRYPTION: dict[str, Encryption] = {a.name: a for a in _ENCRYPTIONS}

@@ -56,19 +56,20 @@ def _address(name: str, got: AddressLike | None) -> Address | None:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SecurityAssociation:
-    """One ESP security association (RFC 4301 sec. 4.4.2.1).
+    """One ESP or AH security association (RFC 4301 sec. 4.4.2.1).
 
     Parameters
     ----------
-    spi : 1 to 2**32-1 (RFC 4303 sec. 2.1 forbids 0 on the wire; 1-255 are reserved, but met in test traffic).
-    protocol : ``"esp"``.
+    spi : 256 to 2**32-1 (RFC 4303 sec. 2.1 forbids 0 on the wire and reserves 1 to 255, which are taken with
+        ``allow_reserved_spi=True`` alone: test traffic has them).
+    protocol : ``"esp"`` or ``"ah"``; AH has ``encryption="NULL"`` and an authentication, no UDP and no TFC padding.
     mode : ``"tunnel"``, ``"transport"``, or ``"any"``: inbound only, a decrypted packet with next
         header 4 or 41 is taken as a tunnel's (for key lists that do not tell).
-    src, dst : str or ipaddress object; the IP header in front of ESP.  inbound, ``dst=None``
-        matches every destination, and ``src`` is not compared; outbound tunnels need both.
+    src, dst : str or ipaddress object; the IP header in front of ESP or AH.  inbound, ``dst=None``
+        matches every destination, and ``src`` is compared with ``match_src`` alone; outbound tunnels need both.
     encryption, authentication : names of :mod:`ipsecfast.alg`.
     enc_key, auth_key, salt : bytes, as long as the algorithm wants; ``salt`` is the part of the
-        keying material that goes into the nonce.
+        keying material that goes into the nonce (with AH, of AES-GMAC as authentication).
     icv_len : bytes; ``None`` is the algorithm's default.  A separate integrity algorithm may be
         cut down to 8 bytes or left as long as its digest.
     esn : extended (64 bit) sequence numbers (RFC 4303 sec. 2.2.1).
@@ -80,14 +81,18 @@ class SecurityAssociation:
         ``ecn`` is RFC 6040 in both directions; False sends Not-ECT and ignores outer marks.
     decap_dscp : inbound tunnels copy the outer DSCP inward.
     tfc_pad_to : bytes; outbound tunnels pad shorter inner packets up to it (RFC 4303 sec. 2.7).
-    ah_align : kept for AH.
+    ah_align : 4 or 8; outbound AH headers are padded to a multiple of it.  None is 4 over IPv4 and 8 over IPv6
+        (RFC 4302 sec. 2.6); Linux sends 8 over both.  Inbound both are taken.
     strict_padding : inbound padding must be 1, 2, 3, ... (RFC 4303 sec. 2.4).
+    match_src : inbound lookup compares ``src`` too; such an SA is preferred to one by SPI and destination,
+        and that to one with ``dst=None`` (RFC 4301 sec. 4.1).
+    allow_reserved_spi : permits SPIs 1 to 255; :meth:`from_dict` does where nothing else is said.
 
     Raises TypeError or ValueError for anything out of place; no text ever shows a key.
     """
 
     spi: int
-    protocol: Literal["esp"] = "esp"
+    protocol: Literal["esp", "ah"] = "esp"
     mode: Literal["tunnel", "transport", "any"] = "tunnel"
     src: AddressLike | None = None
     dst: AddressLike | None = None
@@ -110,19 +115,25 @@ class SecurityAssociation:
     tfc_pad_to: int | None = None
     ah_align: int | None = None
     strict_padding: bool = True
+    match_src: bool = False
+    allow_reserved_spi: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         put = partial(object.__setattr__, self)
         _integer("spi", self.spi, 1, 0xFFFFFFFF)
-        _choice("protocol", self.protocol, ("esp",))
+        if self.spi < 256 and not self.allow_reserved_spi:
+            raise ValueError(f"spi: got {self.spi}, wanted 256 or more: 1 to 255 need allow_reserved_spi=True")
+        _choice("protocol", self.protocol, ("esp", "ah"))
         _choice("mode", self.mode, ("tunnel", "transport", "any"))
         _choice("df", self.df, ("copy", "set", "clear"))
         for name in ("src", "dst"):
             put(name, _address(name, getattr(self, name)))
         if self.src is not None and self.dst is not None and self.src.version != self.dst.version:  # type: ignore[union-attr]
             raise ValueError(f"src and dst: got {self.src} and {self.dst}, wanted one family")
-        for name in ("esn", "allow_unauthenticated", "copy_dscp", "ecn", "decap_dscp", "strict_padding"):
+        for name in _FLAGS:
             _flag(name, getattr(self, name))
+        if self.match_src and (self.src is None or self.dst is None):
+            raise ValueError("match_src: wanted src and dst with it")
         _integer("replay_window", self.replay_window, 0, MAX_REPLAY_WINDOW)
         _integer("ttl", self.ttl, 1, 255)
         if self.flow_label != "copy":
@@ -134,12 +145,30 @@ class SecurityAssociation:
                     f"tfc_pad_to: got mode {self.mode}, wanted tunnel: a transport payload need not tell its length"
                 )
         put("udp_encap", _udp_encap(self.udp_encap))
+        if self.ah_align is not None and _integer("ah_align", self.ah_align, 4, 8) not in (4, 8):
+            raise ValueError(f"ah_align: got {self.ah_align}, wanted 4, 8 or None")
+        if self.protocol == "ah":
+            self._check_ah()
         self._check_algorithms(put)
+
+    def _check_ah(self) -> None:
+        for name in ("udp_encap", "tfc_pad_to"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name}: got a value, wanted None: AH has no such thing")
+        if self.encryption != "NULL":
+            raise ValueError(f"encryption: got {reprlib.repr(self.encryption)}, wanted NULL: AH does not encrypt")
+        if self.authentication == "NONE":
+            raise ValueError("authentication: got NONE, wanted an integrity algorithm: AH is nothing else")
+        if self.ah_align == 4 and any(a is not None and a.version == 6 for a in (self.src, self.dst)):  # type: ignore[union-attr]
+            raise ValueError("ah_align: got 4, wanted 8 or None: over IPv6 AH is a multiple of 8 (RFC 4302 sec. 2.2)")
 
     def _check_algorithms(self, put: Callable[[str, Any], None]) -> None:
         enc, auth = self.enc_alg, self.auth_alg
         put("enc_key", _octets("enc_key", self.enc_key, enc.key_len, enc.name))
-        put("salt", _octets("salt", self.salt, enc.salt_len, enc.name))
+        salted = auth if auth.salt_len else enc
+        put("salt", _octets("salt", self.salt, salted.salt_len, salted.name))
+        if auth.ah_only and self.protocol != "ah":
+            raise ValueError(f"authentication: got {auth.name} with ESP, wanted it as encryption (RFC 4543 sec. 3)")
         put("auth_key", _octets("auth_key", self.auth_key, auth.key_len, auth.name))
         if self.icv_len is not None:
             _integer("icv_len", self.icv_len, 0, 64)
@@ -197,7 +226,7 @@ class SecurityAssociation:
             raise TypeError(f"SA: got {type(d).__name__}, wanted an object with the SA's fields")
         if "spi" not in d:
             raise ValueError("spi: missing")
-        kw = {f.name: d[f.name] for f in fields(cls) if f.name in d}
+        kw = {"allow_reserved_spi": True} | {f.name: d[f.name] for f in fields(cls) if f.name in d}
         for name in _SECRETS:
             if isinstance(kw.get(name), str):
                 try:
@@ -228,6 +257,16 @@ class SecurityAssociation:
 
 
 _SECRETS = ("enc_key", "auth_key", "salt")
+_FLAGS = (
+    "esn",
+    "allow_unauthenticated",
+    "copy_dscp",
+    "ecn",
+    "decap_dscp",
+    "strict_padding",
+    "match_src",
+    "allow_reserved_spi",
+)
 
 
 def _udp_encap(got: Any) -> tuple[int, int] | None:

@@ -95,6 +95,7 @@ def keyed(encryption: str, authentication: str = "NONE", **fields: Any) -> Secur
         "salt": bytes(range(0xA0, 0xA0 + enc.salt_len)),
         "authentication": authentication,
         "auth_key": bytes(range(0x40, 0x40 + auth.key_len)),
+        "allow_reserved_spi": True,
     }
     return SecurityAssociation(**{**stated, **fields})
 

@@ -77,6 +77,7 @@ def make_sa(shape: Shape, seed: int = 0, **fields: Any) -> SecurityAssociation:
     }
     fields = {"spi": 0x1000, "src": ADDRESSES[4][0], "dst": ADDRESSES[4][1], **fields}
     return SecurityAssociation(
+        allow_reserved_spi=True,
         encryption=enc.name,
         authentication=auth.name,
         icv_len=shape.icv_len,

@@ -235,7 +235,7 @@ def test_wrong_use(provider: str, name: str) -> None:
 @pytest.mark.parametrize("provider", EVERY)
 def test_no_text_shows_a_key(provider: str) -> None:
     """repr, str and the texts of errors, whatever is wrong."""
-    good = {"spi": 5, "src": "192.0.2.1", "dst": "192.0.2.2", "encryption": "AES-CBC-128", "enc_key": SECRET,
+    good = {"spi": 0x505, "src": "192.0.2.1", "dst": "192.0.2.2", "encryption": "AES-CBC-128", "enc_key": SECRET,
             "authentication": "HMAC-MD5-96", "auth_key": SECRET}
     sa = SecurityAssociation(**good)
     sad = SAD(capacity=1, provider=provider)

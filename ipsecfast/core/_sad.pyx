@@ -320,6 +320,8 @@ cdef bint _direction(sa, direction) except -1:
     """Is it outbound?  Also checks that the SA may go that way."""
     if not isinstance(sa, SecurityAssociation):
         raise TypeError(f"sa: got {type(sa).__name__}, wanted SecurityAssociation")
+    if sa.protocol != "esp":
+        raise ProviderError("protocol: AH is not served yet")
     if direction == "inbound":
         return False
     if direction != "outbound":

@@ -12,8 +12,8 @@ cdef enum:
     MAX_SUITES = 256
     FEW_SAS = 4096      # up to here caches and out-of-order execution do better than asking ahead
     MAX_MAC = 64        # longest digest
-    N_ENC = 16          # codes of alg.ENCRYPTION
-    N_AUTH = 6          # codes of alg.AUTHENTICATION
+    N_ENC = 19          # codes of alg.ENCRYPTION
+    N_AUTH = 11         # codes of alg.AUTHENTICATION
     N_STATUS = 12
 
 # PacketStatus; a test compares both
