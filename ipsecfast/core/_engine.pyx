@@ -15,7 +15,7 @@ from ._batch cimport PacketBatch
 from ._inbound cimport inbound_batch
 from ._outbound cimport outbound_batch
 from ._sad cimport CoreSAD
-from ._types cimport SA_IN_USE, SA_OUTBOUND, ST_OK, sa_t, table_t, verdict_t
+from ._types cimport BUNDLE_BIT, SA_IN_USE, SA_OUTBOUND, ST_OK, sa_t, table_t, verdict_t
 
 import operator
 
@@ -159,12 +159,12 @@ cdef void leave(PacketBatch batch, CoreSAD sad) noexcept:
 
 
 def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
-    """Check, decrypt and strip every packet of a batch in place (RFC 4303 sec. 3.4).
+    """Check, decrypt and strip every packet of a batch in place (RFC 4303 sec. 3.4, RFC 4302 sec. 3.4).
 
-    The SA is found by SPI, destination and protocol; plain and UDP-encapsulated ESP; layer after layer
-    while a known SA matches.  Packets with status OK have a new offset and length in the batch; every
+    The SA is found by SPI, protocol, destination and, where an SA says so, source; plain and UDP-encapsulated
+    ESP, and AH; layer after layer while a known SA matches.  Packets with status OK have a new offset and length in the batch; every
     other packet keeps both, and its bytes are as they were or, where decryption had begun, zero from the
-    outermost ESP header on.  At most 8 layers are taken off.
+    outermost ESP or AH header on.  At most 8 layers are taken off.
 
     Raises TypeError, ValueError or RuntimeError (SAD or batch in use by another thread, or taken over a
     fork) before any packet is touched.  What a peer can cause is a status.
@@ -184,11 +184,11 @@ def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
 
 
 def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, threads=1, iv=None):
-    """Protect every packet of a batch in place with ESP (RFC 4303 sec. 3.3).
+    """Protect every packet of a batch in place with ESP or AH (RFC 4303 and 4302 sec. 3.3).
 
     Parameters
     ----------
-    handle : one outbound SA's handle for all packets, or int64[n].
+    handle : one outbound SA's or bundle's handle for all packets, or int64[n].
     iv : known-answer tests only: uint8[n, iv_len] instead of fresh IVs.
 
     Packets with status OK have a new offset and length in the batch; every other packet keeps both and
@@ -203,6 +203,7 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
     cdef const uint8_t[:, ::1] ivs = None
     cdef const uint8_t *iv_at = NULL
     cdef int64_t stride = -1
+    cdef bint bundles
     if iv is not None:
         ivs = np.ascontiguousarray(iv)
         if ivs.shape[0] != n:
@@ -216,9 +217,9 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
             return sad.slow.encapsulate(batch, handle, iv)
         result = new_result(n)
         _copy_handles(handle, result.verdict.handle, n)
-        _check_handles(sad, result, stride)
+        bundles = _check_handles(sad, result, stride)
         with nogil:
-            outbound_batch(&sad.table, &batch.view, &result.verdict, iv_at, stride)
+            outbound_batch(&sad.table, &batch.view, &result.verdict, iv_at, stride, bundles)
             count_ok(result)
     finally:
         leave(batch, sad)
@@ -267,18 +268,28 @@ cdef int _copy_handles(handle, int64_t *to, Py_ssize_t n) except -1:
 
 
 cdef int _check_handles(CoreSAD sad, Result result, int64_t iv_len) except -1:
-    """Raise unless every handle names an outbound SA of ours, with IVs of `iv_len` bytes (-1: any)."""
+    """Raise unless every handle names an outbound SA or a bundle of ours, with IVs of `iv_len` bytes (-1: any).
+
+    Returns whether there are bundles.
+    """
     cdef table_t *t = &sad.table
     cdef sa_t *sa
     cdef Py_ssize_t i, bad = -1
     cdef int64_t h
     cdef uint32_t index
+    cdef bint bundles = False
     with nogil:
         for i in range(result.n):
             h = result.verdict.handle[i]
             if i and h == result.verdict.handle[i - 1]:
                 continue
             index = <uint32_t> h - 1
+            if h > 0 and h >> BUNDLE_BIT:
+                bundles = True
+                if index >= t.n_bundles or t.bundles[index].handle != h or not t.bundles[index].n or iv_len >= 0:
+                    bad = i
+                    break
+                continue
             if h <= 0 or index >= t.high_water:
                 bad = i
                 break
@@ -290,8 +301,11 @@ cdef int _check_handles(CoreSAD sad, Result result, int64_t iv_len) except -1:
                 bad = i
                 break
     if bad < 0:
-        return 0
-    sa = sad.find(result.verdict.handle[bad])
+        return bundles
+    h = result.verdict.handle[bad]
+    if sad.find_bundle(h) != NULL:
+        raise ValueError("iv: got IVs for a bundle, wanted none: each of its layers has its own")
+    sa = sad.find(h)
     if not sa.flags & SA_OUTBOUND:
-        raise ValueError(f"handle {result.verdict.handle[bad]} is an inbound SA, wanted an outbound one")
+        raise ValueError(f"handle {h} is an inbound SA, wanted an outbound one")
     raise ValueError(f"iv: got rows of {iv_len} bytes, the SA of packet {bad} wants {t.suites[sa.suite].shape.iv_len}")

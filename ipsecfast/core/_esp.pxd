@@ -55,6 +55,8 @@ cdef inline void esp_ops(work_t *w, const sa_t *sa, const shape_t *shape, bint e
     w.mac.text_len = covered + (4 if esn else 0)
     w.mac.tag = w.tag
     w.mac.tag_len = shape.mac_len
+    w.icv = esp + covered
+    w.hi = esp + covered if esn else NULL
 
 
 cdef inline void prefetch_state(const sa_t *sa, const suite_t *suite) noexcept nogil:
@@ -74,5 +76,5 @@ cdef inline void count_refusal(sa_t *sa, uint8_t status) noexcept nogil:
         sa.refused[status] += 1
 
 
-cdef void esp_seal(table_t *t, work_t *work, int n) noexcept nogil
-cdef void esp_open(table_t *t, work_t *work, int n) noexcept nogil
+cdef void seal_chunk(table_t *t, work_t *work, int n) noexcept nogil
+cdef void open_chunk(table_t *t, work_t *work, int n) noexcept nogil

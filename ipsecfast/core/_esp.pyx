@@ -1,6 +1,6 @@
 """The crypto stage of a chunk: packets grouped by suite, one call per algorithm and group.
 
-No headers, no windows, no lookup: the work items come filled by `esp_ops`.  Packets whose status is not
+No headers, no windows, no lookup: the work items come filled by `esp_ops` or `ah_ops`.  Packets whose status is not
 PENDING are passed over.
 """
 
@@ -8,7 +8,7 @@ from libc.stdint cimport int16_t, uint32_t
 from libc.string cimport memcpy
 
 from ._bytes cimport bytes_equal, put_be32
-from ._types cimport CHUNK, PENDING, SA_ESN, ST_AUTH_FAILED, op_t, suite_t, table_t, work_t
+from ._types cimport CHUNK, PENDING, ST_AUTH_FAILED, op_t, suite_t, table_t, work_t
 
 
 cdef int by_suite(table_t *t, work_t *work, int n, int16_t *following, uint8_t *suites) noexcept nogil:
@@ -29,24 +29,26 @@ cdef int by_suite(table_t *t, work_t *work, int n, int16_t *following, uint8_t *
 
 
 cdef void run_mac(const suite_t *suite, work_t **group, int n) noexcept nogil:
-    """Compute a group's tags, ESN's high half in the ICV's place for that time."""
+    """Compute a group's tags, ESN's high half behind what they cover for that time."""
     cdef op_t *ops[CHUNK]
     cdef int k
     cdef work_t *w
-    cdef uint8_t *icv
     for k in range(n):
         w = group[k]
-        if w.sa.flags & SA_ESN:
-            icv = w.at.esp + w.at.esp_len - w.sa.icv_len
-            memcpy(w.saved, icv, 4)
-            put_be32(icv, <uint32_t> (w.seq >> 32))
+        if w.hi != NULL:
+            memcpy(w.saved, w.hi, 4)
+            put_be32(w.hi, <uint32_t> (w.seq >> 32))
         ops[k] = &w.mac
     if n >= suite.few_macs:
         suite.mac.compute(suite.mac_ctx, ops, n)
-        return
+    else:
+        for k in range(n):
+            ops[k].key = group[k].sa.key + suite.few_mac_ofs
+        suite.few_mac.compute(suite.few_ctx, ops, n)
     for k in range(n):
-        ops[k].key = group[k].sa.key + suite.few_mac_ofs
-    suite.few_mac.compute(suite.few_ctx, ops, n)
+        w = group[k]
+        if w.hi != NULL:
+            memcpy(w.hi, w.saved, 4)
 
 
 cdef void to_few(const suite_t *suite, work_t **group, op_t **ciphers, int n) noexcept nogil:
@@ -68,22 +70,18 @@ cdef void seal_group(const suite_t *suite, work_t **group, op_t **ciphers, int n
         run_mac(suite, group, n)
         for k in range(n):
             w = group[k]
-            memcpy(w.at.esp + w.at.esp_len - w.sa.icv_len, w.tag, w.sa.icv_len)
+            memcpy(w.icv, w.tag, w.sa.icv_len)
 
 
 cdef void open_group(const suite_t *suite, work_t **group, op_t **ciphers, int n) noexcept nogil:
     cdef int k, good = n
     cdef work_t *w
-    cdef uint8_t *icv
     if suite.mac != NULL:
         run_mac(suite, group, n)
         good = 0
         for k in range(n):
             w = group[k]
-            icv = w.at.esp + w.at.esp_len - w.sa.icv_len
-            if w.sa.flags & SA_ESN:
-                memcpy(icv, w.saved, 4)
-            if w.mac.good and bytes_equal(w.tag, icv, w.sa.icv_len):
+            if w.mac.good and bytes_equal(w.tag, w.icv, w.sa.icv_len):
                 ciphers[good] = &w.cipher
                 group[good] = w
                 good += 1
@@ -137,12 +135,12 @@ cdef inline void run(table_t *t, work_t *work, int n, bint seal) noexcept nogil:
             open_group(&t.suites[suites[i]], group, ciphers, m)
 
 
-cdef void esp_seal(table_t *t, work_t *work, int n) noexcept nogil:
+cdef void seal_chunk(table_t *t, work_t *work, int n) noexcept nogil:
     """Encrypt, then write the ICV; w.cipher.good and w.mac.good say whether the library did its part."""
     run(t, work, n, True)
 
 
-cdef void esp_open(table_t *t, work_t *work, int n) noexcept nogil:
+cdef void open_chunk(table_t *t, work_t *work, int n) noexcept nogil:
     """Check the ICV, then decrypt.
 
     A wrong separate ICV gives AUTH_FAILED, nothing decrypted; w.cipher.good is 0 for a wrong ICV of an AEAD.

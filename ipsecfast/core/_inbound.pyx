@@ -1,4 +1,4 @@
-"""Inbound ESP: parse, lookup, window check, crypto, window mark, strip; layer after layer.
+"""Inbound ESP and AH: parse, lookup, window check, crypto, window mark, strip; layer after layer.
 
 Packets go through in chunks.  The verdicts are those of one packet after the other: where a packet's
 window check could depend on packets of the same chunk whose ICV is not yet known, the chunk ends in
@@ -15,15 +15,18 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from ._ah cimport ah_len_fits, ah_ops, ah_restore
 from ._bytes cimport be16, be32, little64, prefetch, prefetch_w, raw32, raw64
-from ._esp cimport count_refusal, esp_open, esp_ops, prefetch_state
+from ._esp cimport count_refusal, esp_ops, open_chunk, prefetch_state
 from ._ip cimport FRAG_FIRST, FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_parse, ip_set_tos, ip_t, ip_tos, is_walked
 from ._types cimport (
     CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_,
-    IPPROTO_NONE_, IPPROTO_UDP_, MAX_LAYERS,
-    PENDING, SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_V6,
+    IPPROTO_NONE_, IPPROTO_UDP_, MAX_LAYERS, PENDING,
+    SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_MATCH_SRC, SA_OUTBOUND, SA_STRICT_PADDING,
+    SA_TUNNEL, SA_V6,
     ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK,
     ST_REPLAYED,
+    SCRATCH,
     found_t, sa_t, shape_t, suite_t, table_t, verdict_t, view_t, work_t,
 )
 from ._window cimport esn_infer, window_check, window_mark
@@ -37,8 +40,8 @@ cdef enum:
 # What stood outermost, for the case that an inner layer fails
 cdef struct outer_t:
     uint8_t *ip
-    uint8_t *esp
-    uint8_t *header           # copy of what stood in front of ESP in transport mode: its new place covers the old
+    uint8_t *start            # of ESP or AH
+    uint8_t *header           # copy of what stood in front of it in transport mode: its new place covers the old
     uint32_t header_len
     int64_t length
 
@@ -89,7 +92,7 @@ cdef uint8_t locate_udp(const table_t *t, found_t *at, const ip_t *ip, int64_t l
 
 
 cdef uint8_t locate_any(const table_t *t, int64_t length, found_t *at) noexcept nogil:
-    """ESP behind any IP header, in UDP, or not at all."""
+    """ESP or AH behind any IP header, ESP in UDP, or none of them."""
     cdef ip_t ip
     cdef uint8_t status
     if not ip_parse(at.ip, length, &ip):
@@ -98,6 +101,7 @@ cdef uint8_t locate_any(const table_t *t, int64_t length, found_t *at) noexcept 
     at.hdr_len = ip.hdr_len
     at.next_ofs = ip.next_ofs
     at.total = ip.total
+    at.proto = IPPROTO_ESP_
     if ip.proto == IPPROTO_ESP_:
         if ip.fragment != FRAG_NONE:
             return ST_FRAGMENT
@@ -112,14 +116,18 @@ cdef uint8_t locate_any(const table_t *t, int64_t length, found_t *at) noexcept 
     elif ip.proto == IPPROTO_AH_:
         if ip.fragment != FRAG_NONE:
             return ST_FRAGMENT
-        return ST_MALFORMED if ip.total > length or ip.total - ip.hdr_len < 12 else ST_NO_SA
+        if ip.total > length or ip.total - ip.hdr_len < 12:
+            return ST_MALFORMED
+        at.proto = IPPROTO_AH_
+        at.esp = at.ip + ip.hdr_len + 4
+        at.esp_len = ip.total - ip.hdr_len - 4
     else:
         return ST_NOT_IPSEC
     return PENDING if at.esp_len >= 8 else ST_MALFORMED
 
 
 cdef inline uint8_t locate(const table_t *t, uint8_t *ip, int64_t length, found_t *at) noexcept nogil:
-    """Find the ESP packet in `ip`; PENDING if there is one with room for SPI and sequence number."""
+    """Find ESP or AH in the packet at `ip`; PENDING if there is room for SPI and sequence number."""
     cdef ip_t plain
     at.ip = ip
     if ip4_plain(ip, length, &plain) and plain.proto == IPPROTO_ESP_ and plain.total >= 28:
@@ -129,6 +137,7 @@ cdef inline uint8_t locate(const table_t *t, uint8_t *ip, int64_t length, found_
         at.total = plain.total
         at.next_ofs = 9
         at.version = 4
+        at.proto = IPPROTO_ESP_
         return PENDING
     return locate_any(t, length, at)
 
@@ -153,19 +162,27 @@ cdef inline bint same_destination(const sa_t *sa, const found_t *at) noexcept no
     return (sa.flags & SA_V6) and raw64(sa.dst) == raw64(at.ip + 24) and raw64(sa.dst + 8) == raw64(at.ip + 32)
 
 
+cdef bint same_source(const sa_t *sa, const found_t *at) noexcept nogil:
+    """Of an SA and a packet of one family."""
+    if at.version == 4:
+        return raw32(sa.src) == raw32(at.ip + 12)
+    return raw64(sa.src) == raw64(at.ip + 8) and raw64(sa.src + 8) == raw64(at.ip + 16)
+
+
 cdef inline sa_t *choose(const table_t *t, uint32_t head, const found_t *at) noexcept nogil:
-    """Longest match first: the SA of this destination, else the one for any (RFC 4301 sec. 4.1)."""
+    """The first of the chain that fits, which is the longest match (RFC 4301 sec. 4.1), or NULL."""
     cdef sa_t *sa
-    cdef sa_t *any_sa = NULL
     while head:
         sa = &t.sas[head - 1]
-        if not sa.flags & SA_OUTBOUND and sa.proto == IPPROTO_ESP_:
+        if sa.flags & SA_OUTBOUND:
+            return NULL
+        if sa.proto == at.proto:
             if sa.flags & SA_DST_ANY:
-                any_sa = sa
-            elif same_destination(sa, at):
+                return sa
+            if same_destination(sa, at) and (not sa.flags & SA_MATCH_SRC or same_source(sa, at)):
                 return sa
         head = sa.next
-    return any_sa
+    return NULL
 
 
 # --- window check -----------------------------------------------------------------------------------------------------
@@ -191,13 +208,27 @@ cdef inline bint hazard(const work_t *work, int k, const sa_t *sa, bint esn, uin
     return after - seq >= sa.window_size or pending_twice(work, k, sa, seq)
 
 
-cdef inline uint8_t admit(uint32_t epoch, const work_t *work, int k, sa_t *sa, const shape_t *shape, bint esn,
-                          const found_t *at, uint64_t *seq) noexcept nogil:
-    """Lengths, then the window (RFC 4303 sec. 3.4.3): PENDING, a refusal, or ST_OK for "end the chunk here"."""
-    cdef uint32_t overhead = 8 + shape.iv_len + sa.icv_len, seq_lo = be32(at.esp + 4)
+cdef inline bint esp_fits(const sa_t *sa, const shape_t *shape, const found_t *at) noexcept nogil:
+    """Room for IV, trailer and ICV, the ciphertext in whole blocks."""
+    cdef uint32_t overhead = 8 + shape.iv_len + sa.icv_len
+    return at.esp_len >= overhead + 2 and not (at.esp_len - overhead) & (shape.block - 1)
+
+
+cdef inline uint32_t ah_len_of(const found_t *at) noexcept nogil:
+    """What AH's length field says, in bytes (RFC 4302 sec. 2.2)."""
+    return (<uint32_t> (at.esp - 4)[1] + 2) * 4
+
+
+cdef inline bint ah_fits(const sa_t *sa, const shape_t *shape, const found_t *at) noexcept nogil:
+    cdef uint32_t n = ah_len_of(at)
+    return n <= at.esp_len + 4 and ah_len_fits(n, shape.iv_len, sa.icv_len, at.version)
+
+
+cdef inline uint8_t admit(uint32_t epoch, const work_t *work, int k, sa_t *sa, bint esn, const found_t *at,
+                          uint64_t *seq) noexcept nogil:
+    """The window (RFC 4303 sec. 3.4.3): PENDING, a refusal, or ST_OK for "end the chunk here"."""
+    cdef uint32_t seq_lo = be32(at.esp + 4)
     cdef bint valid = True, alone = sa.pend_epoch != epoch
-    if at.esp_len < overhead + 2 or (at.esp_len - overhead) & (shape.block - 1):
-        return ST_MALFORMED
     seq[0] = seq_lo
     if esn:
         seq[0] = esn_infer(sa.seq, sa.window_size, seq_lo, &valid)
@@ -290,7 +321,7 @@ cdef inline bint leads_on(const table_t *t, uint8_t proto, const uint8_t *payloa
     """Could a header of this kind hold, or stand in front of, a further layer?  The next parse decides."""
     if proto == IPPROTO_UDP_:
         return n >= 8 and carries_esp(t, payload)
-    return proto == IPPROTO_ESP_ or is_walked(proto)
+    return proto == IPPROTO_ESP_ or proto == IPPROTO_AH_ or is_walked(proto)
 
 
 cdef uint8_t *copy_of(const uint8_t *p, uint32_t n) noexcept nogil:
@@ -300,14 +331,36 @@ cdef uint8_t *copy_of(const uint8_t *p, uint32_t n) noexcept nogil:
     return copy
 
 
+cdef inline uint8_t uncover(const table_t *t, const sa_t *sa, uint32_t flags, const found_t *at, uint8_t *start,
+                            uint8_t *data, uint32_t n, uint8_t next_header, stripped_t *out) noexcept nogil:
+    """What remains of a packet whose ESP or AH began at `start`: the n bytes at `data` go on."""
+    cdef bint is_ip = next_header == IPPROTO_IPV4_ or next_header == IPPROTO_IPV6_
+    cdef uint8_t status
+    cdef uint32_t hdr = 0
+    if flags & SA_TUNNEL or (flags & SA_ANY_MODE and is_ip):
+        if not is_ip:
+            return ST_MALFORMED
+        out.packet = data
+        status = strip_tunnel(sa, at.ip, data, n, next_header, &out.length, &hdr)
+        if status == ST_OK:
+            next_header = data[9] if next_header == IPPROTO_IPV4_ else data[6]
+            out.leads_on = leads_on(t, next_header, data + hdr, out.length - hdr)
+        return status
+    out.leads_on = leads_on(t, next_header, data, n)
+    if out.leads_on:
+        out.header = copy_of(at.ip, <uint32_t> (start - at.ip))
+    out.packet = strip_transport(at, data, n, next_header)
+    out.length = at.hdr_len + n
+    return ST_OK
+
+
 cdef inline uint8_t strip(const table_t *t, const sa_t *sa, uint32_t flags, uint32_t iv_len, const found_t *at,
                           stripped_t *out) noexcept nogil:
     """Take ESP off an authenticated and decrypted packet (RFC 4303 sec. 3.4.4.1, steps 4 to 6)."""
     cdef uint8_t *data = at.esp + 8 + iv_len
     cdef uint8_t *end = at.esp + at.esp_len - sa.icv_len
-    cdef uint32_t room = <uint32_t> (end - data) - 2, pad_len = (end - 2)[0], hdr = 0
-    cdef uint8_t next_header = (end - 1)[0], status
-    cdef bint is_ip = next_header == IPPROTO_IPV4_ or next_header == IPPROTO_IPV6_
+    cdef uint32_t room = <uint32_t> (end - data) - 2, pad_len = (end - 2)[0]
+    cdef uint8_t next_header = (end - 1)[0]
     out.header = NULL
     out.leads_on = False
     if pad_len > room:
@@ -316,22 +369,16 @@ cdef inline uint8_t strip(const table_t *t, const sa_t *sa, uint32_t flags, uint
         return ST_MALFORMED
     if next_header == IPPROTO_NONE_:
         return ST_DUMMY
-    room -= pad_len
-    if flags & SA_TUNNEL or (flags & SA_ANY_MODE and is_ip):
-        if not is_ip:
-            return ST_MALFORMED
-        out.packet = data
-        status = strip_tunnel(sa, at.ip, data, room, next_header, &out.length, &hdr)
-        if status == ST_OK:
-            next_header = data[9] if next_header == IPPROTO_IPV4_ else data[6]
-            out.leads_on = leads_on(t, next_header, data + hdr, out.length - hdr)
-        return status
-    out.leads_on = leads_on(t, next_header, data, room)
-    if out.leads_on:
-        out.header = copy_of(at.ip, <uint32_t> (at.esp - at.ip))
-    out.packet = strip_transport(at, data, room, next_header)
-    out.length = at.hdr_len + room
-    return ST_OK
+    return uncover(t, sa, flags, at, at.esp, data, room - pad_len, next_header, out)
+
+
+cdef uint8_t strip_ah(const table_t *t, const sa_t *sa, const found_t *at, stripped_t *out) noexcept nogil:
+    """Take AH off an authenticated packet (RFC 4302 sec. 3.4.4)."""
+    cdef uint8_t *ah = at.esp - 4
+    cdef uint32_t n = ah_len_of(at)
+    out.header = NULL
+    out.leads_on = False
+    return uncover(t, sa, sa.flags, at, ah, ah + n, at.esp_len + 4 - n, ah[0], out)
 
 
 # --- one chunk --------------------------------------------------------------------------------------------------------
@@ -349,7 +396,7 @@ cdef void refuse(view_t *batch, verdict_t *out, const item_t *item, const work_t
     else:
         if outer.header != NULL:
             memcpy(outer.ip, outer.header, outer.header_len)
-        memset(outer.esp, 0, outer.ip + outer.length - outer.esp)
+        memset(outer.start, 0, outer.ip + outer.length - outer.start)
         batch.offset[item.index] = outer.ip - batch.base
         batch.length[item.index] = <int32_t> outer.length
     out.status[item.index] = w.status
@@ -375,7 +422,28 @@ cdef void look_ahead(table_t *t, const item_t *items, work_t *work, int n) noexc
                 prefetch_w(<uint8_t *> &t.sas[w.head - 1] + 64)
 
 
-cdef int admit_chunk(table_t *t, verdict_t *out, const item_t *items, work_t *work, int n, int depth) noexcept nogil:
+cdef uint8_t admit_any(table_t *t, const view_t *batch, const item_t *item, work_t *work, int k,
+                       sa_t *sa, const shape_t *shape, uint64_t *seq) noexcept nogil:
+    """`admit`, and the operations filled, for every kind of SA."""
+    cdef work_t *w = &work[k]
+    cdef bint esn = (sa.flags & SA_ESN) != 0
+    cdef uint8_t status
+    cdef const uint8_t *limit
+    if not (ah_fits(sa, shape, &w.at) if sa.proto == IPPROTO_AH_ else esp_fits(sa, shape, &w.at)):
+        return ST_MALFORMED
+    status = admit(t.epoch, work, k, sa, esn, &w.at, seq)
+    if status != PENDING:
+        return status
+    if sa.proto == IPPROTO_ESP_:
+        esp_ops(w, sa, shape, esn, w.at.esp, w.at.esp_len, seq[0])
+        return PENDING
+    limit = batch.base + batch.slot_offset[item.index] + batch.slot_length[item.index]
+    w.seq = seq[0]
+    return PENDING if ah_ops(w, sa, shape, limit, t.scratch + k * SCRATCH, False) else ST_MALFORMED
+
+
+cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item_t *items, work_t *work, int n,
+                     int depth) noexcept nogil:
     """Find each packet's SA, check lengths and window, fill the operations; returns where the chunk ends."""
     cdef int k
     cdef uint32_t epoch = t.epoch
@@ -387,7 +455,6 @@ cdef int admit_chunk(table_t *t, verdict_t *out, const item_t *items, work_t *wo
     cdef uint64_t seq
     cdef int64_t handle
     cdef uint32_t head
-    cdef bint esn
     cdef shape_t aead
     aead.kind = CLASS_AEAD
     aead.iv_len = 8
@@ -421,15 +488,14 @@ cdef int admit_chunk(table_t *t, verdict_t *out, const item_t *items, work_t *wo
             if suite.shape.kind == CLASS_AEAD and not sa.flags & SA_ESN:
                 # most packets of most users: the same code with most of its questions answered
                 w.usual = w.at.version == 4 and w.at.hdr_len == 20 and not sa.flags & (SA_TUNNEL | SA_ANY_MODE)
-                status = admit(epoch, work, k, sa, &aead, False, &w.at, &seq)
+                status = ST_MALFORMED
+                if esp_fits(sa, &aead, &w.at):
+                    status = admit(epoch, work, k, sa, False, &w.at, &seq)
                 if status == PENDING:
                     esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, seq)
             else:
-                esn = (sa.flags & SA_ESN) != 0
                 w.usual = False
-                status = admit(epoch, work, k, sa, &suite.shape, esn, &w.at, &seq)
-                if status == PENDING:
-                    esp_ops(w, sa, &suite.shape, esn, w.at.esp, w.at.esp_len, seq)
+                status = admit_any(t, batch, &items[k], work, k, sa, &suite.shape, &seq)
             if status == ST_OK:
                 return k
         w.sa = sa
@@ -465,7 +531,7 @@ cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *strip
         w.status = ST_CRYPTO_FAILED if shape.kind == CLASS_MAC else ST_AUTH_FAILED
         w.begun = shape.kind != CLASS_GMAC
         return
-    w.begun = True
+    w.begun = w.at.proto == IPPROTO_ESP_
     if sa.pend_epoch != epoch and overtaken(sa, w.seq, &w.status):
         return
     mark(sa, w.seq)
@@ -476,8 +542,20 @@ cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *strip
         at.version = 4
         at.hdr_len = 20
         w.status = strip(t, sa, flags & ~<uint32_t> (SA_TUNNEL | SA_ANY_MODE), 8, &at, stripped)
+    elif w.at.proto == IPPROTO_AH_:
+        w.status = strip_ah(t, sa, &w.at, stripped)
     else:
         w.status = strip(t, sa, flags, t.suites[w.suite].shape.iv_len, &w.at, stripped)
+
+
+cdef void restore(const table_t *t, work_t *work, int n) noexcept nogil:
+    """After the ICVs, also wrong ones: AH packets become what they were."""
+    cdef int k
+    cdef work_t *w
+    for k in range(n):
+        w = &work[k]
+        if (w.status == PENDING or w.status == ST_AUTH_FAILED) and w.at.proto == IPPROTO_AH_:
+            ah_restore(w, t.suites[w.suite].shape.iv_len, False)
 
 
 cdef bint meets_chunk(const table_t *t, const item_t *item, uint32_t epoch) noexcept nogil:
@@ -498,13 +576,16 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
     cdef outer_t outer[CHUNK]
     cdef item_t *follower
     cdef stripped_t stripped
+    cdef uint8_t *start
     cdef uint32_t epoch = t.epoch + 1
     cdef int64_t i
     cdef int k, n_inner = 0
     stripped = stripped_t(NULL, NULL, 0, False)
     t.epoch = epoch
-    n = admit_chunk(t, out, items, work, n, depth)
-    esp_open(t, work, n)
+    n = admit_chunk(t, batch, out, items, work, n, depth)
+    open_chunk(t, work, n)
+    if t.n_ah:
+        restore(t, work, n)
     for k in range(n):
         w = &work[k]
         if w.status == PENDING:
@@ -522,8 +603,9 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
             follower = &inner[n_inner]
             follower[0] = item_t(stripped.packet, stripped.length, i, items[k].outer)
             if depth == 0:
+                start = w.at.esp - (4 if w.at.proto == IPPROTO_AH_ else 0)
                 outer[n_inner] = outer_t(
-                    w.at.ip, w.at.esp, stripped.header, <uint32_t> (w.at.esp - w.at.ip), items[k].length)
+                    w.at.ip, start, stripped.header, <uint32_t> (start - w.at.ip), items[k].length)
                 follower.outer = &outer[n_inner]
                 stripped.header = NULL
             n_inner += 1

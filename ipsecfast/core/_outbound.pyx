@@ -1,47 +1,51 @@
-"""Outbound ESP: sequence number, headers, padding, crypto, counters.
+"""Outbound ESP and AH: sequence number, headers, padding, crypto, counters.
 
 Buffer recipe, transport mode:                    tunnel mode:
     IP | data                                         IP data
     IP | UDP? | SPI seq IV | data | trailer | ICV     IP | UDP? | SPI seq IV | IP data | TFC | trailer | ICV
 
+With AH, `next, length, 0, SPI, seq, [IV,] ICV, padding` stands in place of SPI, seq, IV, and nothing behind.
 The data stays where it is if the slot has room in front and behind; it moves only if one side lacks it.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
+from ._ah cimport ah_coverable, ah_len_for, ah_ops, ah_restore
 from ._bytes cimport (
     be16, be32, little64, prefetch, prefetch_w, put_be16, put_be32, put_be64, put_raw16, put_raw32, put_raw64, raw32,
     sum_fold,
 )
-from ._esp cimport count_refusal, esp_ops, esp_seal, prefetch_state
+from ._esp cimport count_refusal, esp_ops, prefetch_state, seal_chunk
 from ._ip cimport FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_head, ip_parse, ip_t, ip_tos, sum_words
 from ._types cimport (
-    CLASS_AEAD, FEW_SAS, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_, IV_COUNTER, IV_RANDOM, PENDING,
-    SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_HAS_ADDRESS, SA_TUNNEL, SA_UDP, SA_V6,
+    BUNDLE_BIT, CHUNK, CLASS_AEAD, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_,
+    IV_COUNTER, IV_RANDOM, MAX_LAYERS, PENDING, SCRATCH,
+    SA_AH, SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_HAS_ADDRESS, SA_TUNNEL, SA_UDP, SA_V6,
     ST_CRYPTO_FAILED, ST_FRAGMENT, ST_MALFORMED, ST_NO_ROOM, ST_OK, ST_SEQ_EXHAUSTED,
-    sa_t, shape_t, table_t, verdict_t, view_t, work_t,
+    bundle_t, sa_t, shape_t, table_t, verdict_t, view_t, work_t,
 )
 
 cdef enum:
-    UNUSUAL = SA_TUNNEL | SA_UDP | SA_ESN | SA_V6
+    UNUSUAL = SA_TUNNEL | SA_UDP | SA_ESN | SA_V6 | SA_AH
 
 # One packet's lengths and places, in registers: stores to packets make a compiler read work_t and sa_t again
 cdef struct plan_t:
-    uint8_t *ip               # header in front of ESP, new place
-    uint8_t *data             # what is encrypted
+    uint8_t *ip               # header in front of ESP or AH, new place
+    uint8_t *data             # what is protected
     uint8_t *old_ip
     uint32_t data_len
     uint32_t clear_len        # data, TFC padding, padding, trailer
     uint32_t pad_len
     uint32_t udp_len          # 8 or 0
     uint32_t hdr_len
-    uint32_t esp_len
+    uint32_t head             # ESP header and IV, or AH header
+    uint32_t esp_len          # head to the end
     uint32_t total
     uint32_t next_ofs
     uint8_t version
-    uint8_t next_header       # of what is encrypted
-    uint8_t proto             # ESP or UDP
+    uint8_t next_header       # of what is protected
+    uint8_t proto             # ESP, AH or UDP
 
 
 cdef inline uint8_t sized(const sa_t *sa, const shape_t *shape, uint8_t *old_ip, const ip_t *ip, uint32_t flags,
@@ -50,7 +54,7 @@ cdef inline uint8_t sized(const sa_t *sa, const shape_t *shape, uint8_t *old_ip,
     cdef uint32_t clear
     p.old_ip = old_ip
     p.udp_len = 8 if flags & SA_UDP else 0
-    p.proto = IPPROTO_UDP_ if flags & SA_UDP else IPPROTO_ESP_
+    p.proto = IPPROTO_UDP_ if flags & SA_UDP else IPPROTO_AH_ if flags & SA_AH else IPPROTO_ESP_
     if flags & SA_TUNNEL:
         p.data = old_ip
         p.data_len = ip.total
@@ -69,21 +73,34 @@ cdef inline uint8_t sized(const sa_t *sa, const shape_t *shape, uint8_t *old_ip,
         p.version = ip.version
         p.hdr_len = ip.hdr_len
         p.next_ofs = ip.next_ofs
+    if flags & SA_AH:
+        p.pad_len = 0
+        p.clear_len = p.data_len
+        p.head = ah_len_for(shape.iv_len, sa.icv_len, 8 if p.version == 6 else sa.ah_align)
+        p.esp_len = p.head + p.data_len
+        p.total = p.hdr_len + p.esp_len
+        return PENDING if p.total - (40 if p.version == 6 else 0) <= 65535 else ST_NO_ROOM
     clear = p.data_len
     if flags & SA_TUNNEL and clear < sa.tfc_pad_to:
         clear = sa.tfc_pad_to
     p.pad_len = (<uint32_t> 0 - (clear + 2)) & shape.align_mask
     p.clear_len = clear + p.pad_len + 2
-    p.esp_len = 8 + shape.iv_len + p.clear_len + sa.icv_len
+    p.head = 8 + shape.iv_len
+    p.esp_len = p.head + p.clear_len + sa.icv_len
     p.total = p.hdr_len + p.udp_len + p.esp_len
     if p.total - (40 if p.version == 6 else 0) > 65535:
         return ST_NO_ROOM
     return PENDING
 
 
+cdef inline bint exhausted(const sa_t *sa, uint32_t flags) noexcept nogil:
+    """Was the last sequence number used (RFC 4303 sec. 3.3.3)?"""
+    return sa.seq == (<uint64_t> -1 if flags & SA_ESN else <uint64_t> 0xFFFFFFFFU)
+
+
 cdef inline bint number(sa_t *sa, uint32_t flags, uint64_t *seq) noexcept nogil:
-    """Take the next sequence number; False if there is none left (RFC 4303 sec. 3.3.3)."""
-    if sa.seq == (<uint64_t> -1 if flags & SA_ESN else <uint64_t> 0xFFFFFFFFU):
+    """Take the next sequence number; False if there is none left."""
+    if exhausted(sa, flags):
         return False
     sa.seq += 1
     seq[0] = sa.seq
@@ -215,10 +232,29 @@ cdef inline void udp6_checksum(work_t *w) noexcept nogil:
     put_raw16(udp + 6, total if total else <uint16_t> 0xFFFF)
 
 
+cdef void ah_header(const sa_t *sa, const shape_t *shape, const plan_t *p, uint8_t *ah, uint64_t seq,
+                    const uint8_t *iv) noexcept nogil:
+    """RFC 4302 sec. 2; ICV and padding are zeros."""
+    ah[0] = p.next_header
+    ah[1] = <uint8_t> (p.head // 4 - 2)
+    put_raw16(ah + 2, 0)
+    put_raw32(ah + 4, sa.spi_be)
+    put_be32(ah + 8, <uint32_t> seq)
+    memset(ah + 12, 0, p.head - 12)
+    if iv != NULL:
+        memcpy(ah + 12, iv, shape.iv_len)
+    elif shape.iv_kind == IV_COUNTER:
+        put_be64(ah + 12, seq ^ sa.word[0])
+
+
 cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shape, uint32_t flags, const ip_t *ip,
-                            uint8_t *old_ip, uint8_t *low, int64_t room, const uint8_t *iv) noexcept nogil:
-    """Everything between parse and cipher: PENDING or a refusal."""
-    cdef uint64_t seq
+                            uint8_t *old_ip, uint8_t *low, int64_t room, const uint8_t *iv, uint64_t given,
+                            uint8_t *scratch) noexcept nogil:
+    """Everything between parse and cipher: PENDING or a refusal.
+
+    given : the packet's number if it is reserved already, else 0.
+    """
+    cdef uint64_t seq = given
     cdef plan_t p
     cdef uint8_t *esp
     cdef uint8_t status = sized(sa, shape, old_ip, ip, flags, &p)
@@ -226,14 +262,15 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
         return status
     if p.total > room:
         return ST_NO_ROOM
-    if not number(sa, flags, &seq):
+    if flags & SA_AH and not given and not covers(ip, flags, old_ip, scratch):
+        return ST_MALFORMED
+    if not given and not number(sa, flags, &seq):
         return ST_SEQ_EXHAUSTED
-    place(low, low + room, p.hdr_len + p.udp_len + 8 + shape.iv_len, &p, flags)
+    place(low, low + room, p.hdr_len + p.udp_len + p.head, &p, flags)
     if flags & SA_TUNNEL:
         outer_header(sa, &p, flags, seq)
     if flags & SA_UDP:
         udp_header(sa, &p)
-    trailer(p.data, &p, sa.icv_len)
     esp = p.ip + p.hdr_len + p.udp_len
     w.at.ip = p.ip
     w.at.esp = esp
@@ -241,24 +278,44 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
     w.at.hdr_len = p.hdr_len
     w.at.total = p.total
     w.at.version = p.version
+    w.at.proto = IPPROTO_ESP_
     w.seq = seq
+    if flags & SA_AH:
+        w.at.esp = esp + 4
+        w.at.esp_len = p.esp_len - 4
+        w.at.proto = IPPROTO_AH_
+        ah_header(sa, shape, &p, esp, seq, iv)
+        ah_ops(w, sa, shape, low + room, scratch, True)
+        return PENDING
+    trailer(p.data, &p, sa.icv_len)
     if not esp_header(t, sa, shape, esp, seq, iv):
         return ST_CRYPTO_FAILED
     esp_ops(w, sa, shape, (flags & SA_ESN) != 0, esp, p.esp_len, seq)
     return PENDING
 
 
+cdef bint covers(const ip_t *ip, uint32_t flags, const uint8_t *old_ip, uint8_t *scratch) noexcept nogil:
+    """Can AH's view of the headers that stay in front of it be made?  A tunnel's own headers are plain."""
+    return flags & SA_TUNNEL or ip.hdr_len == (20 if ip.version == 4 else 40) or ah_coverable(
+        scratch, old_ip, ip.hdr_len)
+
+
+cdef inline bint parse(const sa_t *sa, const uint8_t *old_ip, int64_t length, ip_t *ip) noexcept nogil:
+    """A tunnel takes any IP packet whole; extension headers concern transport mode alone."""
+    cdef bint good = ip_head(old_ip, length, ip) if sa.flags & SA_TUNNEL else ip_parse(old_ip, length, ip)
+    return good and ip.total <= length
+
+
 cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low, int64_t room,
-                         const uint8_t *iv) noexcept nogil:
+                         const uint8_t *iv, uint64_t given, uint8_t *scratch) noexcept nogil:
     cdef ip_t ip
-    cdef bint good = ip_head(old_ip, length, &ip) if sa.flags & SA_TUNNEL else ip_parse(old_ip, length, &ip)
-    if not good or ip.total > length:
+    if not parse(sa, old_ip, length, &ip):
         return ST_MALFORMED
-    return protect(t, w, sa, &t.suites[sa.suite].shape, sa.flags, &ip, old_ip, low, room, iv)
+    return protect(t, w, sa, &t.suites[sa.suite].shape, sa.flags, &ip, old_ip, low, room, iv, given, scratch)
 
 
-cdef inline uint8_t prepare(table_t *t, const view_t *batch, int64_t i, work_t *w, sa_t *sa,
-                            const uint8_t *iv) noexcept nogil:
+cdef inline uint8_t prepare(table_t *t, const view_t *batch, int64_t i, work_t *w, sa_t *sa, const uint8_t *iv,
+                            uint8_t *scratch) noexcept nogil:
     """Everything in front of the cipher: PENDING or a refusal."""
     cdef uint8_t *base = batch.base
     cdef uint8_t *low = base + batch.slot_offset[i]
@@ -275,8 +332,41 @@ cdef inline uint8_t prepare(table_t *t, const view_t *batch, int64_t i, work_t *
         shape.iv_kind = IV_COUNTER
         shape.iv_len = 8
         shape.align_mask = 3
-        return protect(t, w, sa, &shape, flags & ~<uint32_t> UNUSUAL, &ip, old_ip, low, room, NULL)
-    return protect_any(t, w, sa, old_ip, length, low, room, iv)
+        return protect(t, w, sa, &shape, flags & ~<uint32_t> UNUSUAL, &ip, old_ip, low, room, NULL, 0, NULL)
+    return protect_any(t, w, sa, old_ip, length, low, room, iv, 0, scratch)
+
+
+cdef inline uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
+    """After the crypto: OK, or what went wrong; the last of a packet's bytes are written."""
+    if w.status != PENDING:
+        return w.status
+    if w.at.proto == IPPROTO_AH_:
+        ah_restore(w, t.suites[w.suite].shape.iv_len, True)
+    if not (w.cipher.good and w.mac.good):
+        return ST_CRYPTO_FAILED
+    if w.sa.flags & SA_UDP and w.at.version == 6:
+        udp6_checksum(w)
+    w.sa.packets += 1
+    w.sa.bytes += w.at.total
+    return ST_OK
+
+
+cdef inline void refuse(view_t *batch, verdict_t *out, int64_t i, sa_t *sa, uint8_t status,
+                        uint8_t layer) noexcept nogil:
+    out.status[i] = status
+    out.layer[i] = layer
+    out.seq[i] = 0
+    if status == ST_CRYPTO_FAILED:
+        memset(batch.base + batch.slot_offset[i], 0, batch.slot_length[i])
+    count_refusal(sa, status)
+
+
+cdef inline void succeed(view_t *batch, verdict_t *out, int64_t i, const work_t *w) noexcept nogil:
+    out.status[i] = ST_OK
+    out.layer[i] = 0
+    out.seq[i] = w.seq
+    batch.offset[i] = w.at.ip - batch.base
+    batch.length[i] = <int32_t> w.at.total
 
 
 cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n, const uint8_t *ivs,
@@ -300,37 +390,143 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
             prefetch(batch.base + batch.offset[i + 6] + batch.length[i + 6])
         if many:
             prefetch_state(w.sa, &t.suites[w.sa.suite])
-        w.status = prepare(t, batch, i, w, w.sa, ivs + i * iv_stride if ivs != NULL else NULL)
-        out.layer[i] = 0
-    esp_seal(t, work, n)
+        w.status = prepare(t, batch, i, w, w.sa, ivs + i * iv_stride if ivs != NULL else NULL, t.scratch + k * SCRATCH)
+    seal_chunk(t, work, n)
     for k in range(n):
-        i = start + k
         w = &work[k]
-        out.seq[i] = 0
-        if w.status == PENDING and not (w.cipher.good and w.mac.good):
-            w.status = ST_CRYPTO_FAILED
-        if w.status == PENDING:
-            if w.sa.flags & SA_UDP and w.at.version == 6:
-                udp6_checksum(w)
-            w.status = ST_OK
-            out.seq[i] = w.seq
-            batch.offset[i] = w.at.ip - batch.base
-            batch.length[i] = <int32_t> w.at.total
-            w.sa.packets += 1
-            w.sa.bytes += w.at.total
+        w.status = sealed(t, w)
+        if w.status == ST_OK:
+            succeed(batch, out, start + k, w)
         else:
-            if w.status == ST_CRYPTO_FAILED:
-                memset(batch.base + batch.slot_offset[i], 0, batch.slot_length[i])
-            count_refusal(w.sa, w.status)
-        out.status[i] = w.status
+            refuse(batch, out, start + k, w.sa, w.status, 0)
 
 
-cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs,
-                         int64_t iv_stride) noexcept nogil:
-    """Every packet of the batch, in order; out.handle holds handles known to be good.  `ivs` is for known answers."""
+# --- bundles ----------------------------------------------------------------------------------------------------------
+
+# One packet on its way through the layers of a bundle
+cdef struct climb_t:
+    sa_t *sa[MAX_LAYERS]      # the innermost first
+    uint64_t seq[MAX_LAYERS]
+    uint8_t *ip
+    int64_t length
+    int n
+    int failed                # layer, counted from the outermost
+    uint8_t status
+
+
+cdef uint8_t foresee(table_t *t, const view_t *batch, int64_t i, climb_t *c) noexcept nogil:
+    """Go through all layers without writing, then reserve a number in each: all of them or nothing is used.
+
+    PENDING, or a refusal with c.failed.
+    """
+    cdef int r
+    cdef ip_t ip
+    cdef plan_t p
+    cdef sa_t *sa
+    cdef uint8_t status
+    cdef bint tunnelled = False
+    ip.total = 0
+    for r in range(c.n):
+        sa = c.sa[r]
+        c.failed = c.n - 1 - r
+        if r == 0 and not parse(sa, c.ip, c.length, &ip):
+            return ST_MALFORMED
+        status = sized(sa, &t.suites[sa.suite].shape, c.ip, &ip, sa.flags, &p)
+        if status != PENDING:
+            return status
+        if sa.flags & SA_AH and not tunnelled and not covers(&ip, sa.flags, c.ip, t.scratch):
+            return ST_MALFORMED
+        tunnelled = tunnelled or sa.flags & SA_TUNNEL
+        ip.total = p.total
+        ip.version = p.version
+        ip.hdr_len = p.hdr_len
+        ip.next_ofs = p.next_ofs
+        ip.proto = p.proto
+        ip.fragment = FRAG_NONE
+    if <int64_t> ip.total > batch.slot_length[i]:
+        c.failed = 0
+        return ST_NO_ROOM
+    for r in range(c.n):
+        if exhausted(c.sa[r], c.sa[r].flags):
+            c.failed = c.n - 1 - r
+            return ST_SEQ_EXHAUSTED
+    for r in range(c.n):
+        number(c.sa[r], c.sa[r].flags, &c.seq[r])
+    return PENDING
+
+
+cdef void climb_from(const table_t *t, const view_t *batch, int64_t i, int64_t handle, climb_t *c) noexcept nogil:
+    """The layers that a handle stands for."""
+    cdef const bundle_t *bundle
+    cdef int r
+    c.ip = batch.base + batch.offset[i]
+    c.length = batch.length[i]
+    c.n = 1
+    if not handle >> BUNDLE_BIT:
+        c.sa[0] = &t.sas[<uint32_t> handle - 1]
+        return
+    bundle = &t.bundles[<uint32_t> handle - 1]
+    c.n = <int> bundle.n
+    for r in range(c.n):
+        c.sa[r] = &t.sas[bundle.sa[r]]
+
+
+cdef void chunk_of_bundles(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n) noexcept nogil:
+    """Layer by layer over the chunk; numbers are those of one packet after the other."""
+    cdef climb_t climbs[CHUNK]
+    cdef int of[CHUNK]         # whose work item it is
+    cdef climb_t *c
+    cdef work_t *w
+    cdef int k, j, m, r = 0, most = 0
+    cdef int64_t i
+    for k in range(n):
+        c = &climbs[k]
+        climb_from(t, batch, start + k, out.handle[start + k], c)
+        c.status = foresee(t, batch, start + k, c)
+        if c.status == PENDING:
+            most = max(most, c.n)
+        else:
+            refuse(batch, out, start + k, c.sa[c.n - 1 - c.failed], c.status, <uint8_t> c.failed)
+    for r in range(most):
+        m = 0
+        for k in range(n):
+            c = &climbs[k]
+            if c.status != PENDING or r >= c.n:
+                continue
+            i = start + k
+            w = &t.work[m]
+            of[m] = k
+            w.sa = c.sa[r]
+            w.suite = w.sa.suite
+            w.status = protect_any(t, w, w.sa, c.ip, c.length, batch.base + batch.slot_offset[i],
+                                   batch.slot_length[i], NULL, c.seq[r], t.scratch + m * SCRATCH)
+            m += 1
+        seal_chunk(t, t.work, m)
+        for j in range(m):
+            w = &t.work[j]
+            c = &climbs[of[j]]
+            c.ip = w.at.ip
+            c.length = w.at.total
+            w.status = sealed(t, w)
+            if w.status != ST_OK:
+                c.status = w.status
+                refuse(batch, out, start + of[j], w.sa, w.status, <uint8_t> (c.n - 1 - r))
+            elif r == c.n - 1:
+                succeed(batch, out, start + of[j], w)
+
+
+cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs, int64_t iv_stride,
+                         bint bundles) noexcept nogil:
+    """Every packet of the batch, in order; out.handle holds handles known to be good.
+
+    ivs : for known answers.  bundles : some of the handles are bundles' (then without ivs).
+    """
     cdef int64_t start = 0
     cdef int n
     while start < batch.n:
         n = <int> (batch.n - start) if batch.n - start < t.chunk else t.chunk
-        chunk(t, batch, out, start, n, ivs, iv_stride)
+        if bundles:
+            chunk_of_bundles(t, batch, out, start, n)
+        else:
+            chunk(t, batch, out, start, n, ivs, iv_stride)
         start += n

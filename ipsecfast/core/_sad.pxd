@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 
-from ._types cimport sa_t, table_t
+from ._types cimport bundle_t, sa_t, table_t
 
 
 cdef class CoreSAD:
@@ -14,6 +14,7 @@ cdef class CoreSAD:
     cdef void *_blocks              # keyed states' memory, a list through their first words
     cdef dict _free_states          # state size -> addresses
     cdef list _free                 # indexes of deleted SAs
+    cdef list _free_bundles         # and bundles
     cdef Py_ssize_t _count
     cdef unsigned _born             # the process it belongs to
     cdef bint busy                  # a call is at work on it
@@ -21,3 +22,4 @@ cdef class CoreSAD:
     cdef int enter(self) except -1
     cdef void leave(self) noexcept
     cdef sa_t *find(self, object which) except NULL
+    cdef bundle_t *find_bundle(self, object number) noexcept

@@ -6,23 +6,25 @@ candidates.  Nothing is rebuilt by add or delete.  Thread rule: one call at a ti
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from ._bytes cimport swap32, wipe
 from ._crypto cimport Provider
 from ._types cimport (
-    CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_ESP_, IV_COUNTER, IV_NONE, IV_RANDOM,
-    MAX_SUITES, N_STATUS,
-    SA_ANY_MODE, SA_COPY_DSCP, SA_DECAP_DSCP, SA_DF_COPY, SA_DF_SET, SA_DST_ANY, SA_ECN, SA_ESN, SA_FLOW_COPY,
-    SA_HAS_ADDRESS, SA_IN_USE, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_UDP, SA_V6,
-    bucket_t, sa_t, suite_t, table_t,
+    BUNDLE_BIT, CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IV_COUNTER, IV_NONE,
+    IV_RANDOM, MAX_LAYERS, MAX_SUITES, N_STATUS, SCRATCH,
+    SA_AH, SA_ANY_MODE, SA_COPY_DSCP, SA_DECAP_DSCP, SA_DF_COPY, SA_DF_SET, SA_DST_ANY, SA_ECN, SA_ESN, SA_FLOW_COPY,
+    SA_HAS_ADDRESS, SA_IN_USE, SA_MATCH_SRC, SA_OUTBOUND, SA_STRICT_PADDING,
+    SA_TUNNEL, SA_UDP, SA_V6,
+    bucket_t, bundle_t, sa_t, suite_t, table_t,
 )
 from ._window cimport window_mark, window_words
 
 import operator
 import os
 
+from ..alg import AUTHENTICATION, ENCRYPTION
 from ..errors import DuplicateSAError, ProviderError, SADFullError
 from ..sa import SecurityAssociation
 
@@ -36,12 +38,12 @@ cdef extern from *:
     #ifndef MAP_ANONYMOUS
     #define MAP_ANONYMOUS MAP_ANON
     #endif
-    /* zeroed memory, taken as it is touched; large blocks lie so that huge pages can serve them */
-    static void *ipf_map(size_t n)
+    /* zeroed memory, taken as it is touched; large blocks of `dense` use lie so that huge pages can serve them */
+    static void *ipf_map(size_t n, int dense)
     {
         size_t huge = 2u << 20, page = (size_t)sysconf(_SC_PAGESIZE), spare;
         n = (n + page - 1) & ~(page - 1);
-        spare = n >= huge ? huge : 0;
+        spare = dense && n >= huge ? huge : 0;
         char *p = mmap(NULL, n + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED) return NULL;
         if (spare) {
@@ -56,7 +58,7 @@ cdef extern from *:
         return p;
     }
     """
-    void *ipf_map(size_t n) nogil
+    void *ipf_map(size_t n, int dense) nogil
     int munmap(void *p, size_t n) nogil
 
 cdef enum:
@@ -106,7 +108,7 @@ cdef uint8_t *new_block(CoreSAD self, size_t size) except NULL:
     size += 64
     if size >= CHUNK_BYTES // 16:
         size = (size + CHUNK_BYTES - 1) // CHUNK_BYTES * CHUNK_BYTES
-        memory = ipf_map(size)
+        memory = ipf_map(size, 1)
     elif posix_memalign(&memory, 64, size):
         memory = NULL
     if memory == NULL:
@@ -162,6 +164,7 @@ cdef class CoreSAD:
         self._ports = {}
         self._free_states = {}
         self._free = []
+        self._free_bundles = []
         self._born = processes
 
     def __init__(self, capacity, choose, random, slow):
@@ -182,9 +185,10 @@ cdef class CoreSAD:
         t.capacity = <uint32_t> capacity
         t.bucket_mask = (<uint32_t> 1 << bits) - 1
         t.bucket_shift = 32 - bits
-        t.sas = <sa_t *> ipf_map(capacity * sizeof(sa_t))
-        t.buckets = <bucket_t *> ipf_map((<size_t> t.bucket_mask + 1) * sizeof(bucket_t))
-        if t.sas == NULL or t.buckets == NULL:
+        t.sas = <sa_t *> ipf_map(capacity * sizeof(sa_t), 1)
+        t.buckets = <bucket_t *> ipf_map((<size_t> t.bucket_mask + 1) * sizeof(bucket_t), 1)
+        t.scratch = <uint8_t *> ipf_map(CHUNK * SCRATCH, 0)
+        if t.sas == NULL or t.buckets == NULL or t.scratch == NULL:
             raise MemoryError()
         memset(t.group, 0xFF, sizeof(t.group))
         _use_port(self, 4500)
@@ -204,6 +208,9 @@ cdef class CoreSAD:
             munmap(t.sas, t.capacity * sizeof(sa_t))
         if t.buckets != NULL:
             munmap(t.buckets, (<size_t> t.bucket_mask + 1) * sizeof(bucket_t))
+        if t.scratch != NULL:
+            munmap(t.scratch, CHUNK * SCRATCH)
+        free(t.bundles)
         free_blocks(self)
         wipe(t.pool, sizeof(t.pool))
         wipe(t.work, sizeof(t.work))
@@ -232,6 +239,8 @@ cdef class CoreSAD:
     cdef sa_t *find(self, object which) except NULL:
         """The SA of a handle that is valid; raises KeyError, TypeError for what is no integer."""
         number = operator.index(which)
+        if self.find_bundle(number) != NULL:
+            raise KeyError(f"handle {number} is a bundle, wanted an SA")
         cdef int64_t handle = number if 0 < number < 1 << 63 else 0
         cdef uint32_t index = <uint32_t> handle - 1
         cdef sa_t *sa
@@ -240,6 +249,14 @@ cdef class CoreSAD:
             if sa.flags & SA_IN_USE and sa.handle == handle:
                 return sa
         raise KeyError(f"handle {number} names no SA of this SAD")
+
+    cdef bundle_t *find_bundle(self, object number) noexcept:
+        """The bundle of a handle, or NULL."""
+        cdef int64_t handle = number if 0 < number < 1 << 63 else 0
+        cdef uint32_t index = <uint32_t> handle - 1
+        if handle >> BUNDLE_BIT and index < self.table.n_bundles and self.table.bundles[index].handle == handle:
+            return &self.table.bundles[index] if self.table.bundles[index].n else NULL
+        return NULL
 
     def add(self, sa, direction, seq=0):
         """Put an SA in and return its handle, an int > 0 that is never handed out again.
@@ -290,13 +307,41 @@ cdef class CoreSAD:
             self.leave()
 
     def delete(self, handle):
-        """Take an SA out; its keys are wiped at once.  Raises KeyError for an unknown handle."""
+        """Take an SA out; its keys are wiped at once, and bundles that it is in go too.  Or take a bundle out, alone.
+
+        Raises KeyError for an unknown handle.
+        """
+        cdef bundle_t *bundle
         self.enter()
         try:
             if self.slow is not None:
                 self.slow.delete(handle)
                 return
-            _delete(self, self.find(handle))
+            bundle = self.find_bundle(operator.index(handle))
+            if bundle != NULL:
+                _delete_bundle(self, bundle)
+            else:
+                _delete(self, self.find(handle))
+        finally:
+            self.leave()
+
+    def bundle(self, handles):
+        """Make a handle that puts several outbound SAs on, the first of ``handles`` innermost (RFC 4301 sec. 4.3).
+
+        handles : 1 to 8 different outbound SAs: transport in tunnel, AH around ESP, tunnel in tunnel, ...
+
+        `encapsulate` with it protects a packet by all of them or refuses it and uses nothing of any;
+        ``failed_layer`` then says which, 0 being the outermost.  Raises KeyError for an unknown handle or a
+        bundle's, ValueError for an inbound SA, one that is there twice, or a wrong number of them.
+        """
+        members = list(handles)
+        if not 1 <= len(members) <= MAX_LAYERS:
+            raise ValueError(f"handles: got {len(members)}, wanted 1 to {MAX_LAYERS}")
+        self.enter()
+        try:
+            if self.slow is not None:
+                return self.slow.bundle(members)
+            return _bundle(self, members)
         finally:
             self.leave()
 
@@ -320,8 +365,6 @@ cdef bint _direction(sa, direction) except -1:
     """Is it outbound?  Also checks that the SA may go that way."""
     if not isinstance(sa, SecurityAssociation):
         raise TypeError(f"sa: got {type(sa).__name__}, wanted SecurityAssociation")
-    if sa.protocol != "esp":
-        raise ProviderError("protocol: AH is not served yet")
     if direction == "inbound":
         return False
     if direction != "outbound":
@@ -355,6 +398,8 @@ cdef void *_context(CoreSAD self, Provider provider) except NULL:
 cdef int _suite(CoreSAD self, sa) except -1:
     """Number of the suite for this SA's algorithms, bound to providers when first seen."""
     enc, auth = sa.enc_alg, sa.auth_alg
+    if auth.ah_only:
+        enc, auth = ENCRYPTION[auth.name], AUTHENTICATION["NONE"]      # GMAC is one algorithm, whoever uses it
     key = (enc.code, auth.code)
     known = self._suites.get(key)
     if known is not None:
@@ -410,7 +455,7 @@ cdef int _few(CoreSAD self, suite_t *s, choice, int enc, int auth) except -1:
 cdef int _key(CoreSAD self, sa_t *s, sa, bint outbound) except -1:
     """Key every state of a new SA; on failure nothing is left."""
     cdef suite_t *suite = &self.table.suites[s.suite]
-    cdef bytes enc_key = sa.enc_key, auth_key = sa.auth_key
+    cdef bytes enc_key = sa.auth_key if sa.auth_alg.ah_only else sa.enc_key, auth_key = sa.auth_key
     cdef const uint8_t *enc = enc_key
     cdef const uint8_t *auth = auth_key
     cdef uint32_t enc_len = <uint32_t> len(enc_key), auth_len = <uint32_t> len(auth_key)
@@ -490,13 +535,15 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
             _use_port(self, port)
     if s.flags & SA_ANY_MODE:
         t.n_any_mode += 1
+    if s.flags & SA_AH:
+        t.n_ah += 1
     wipe(&fresh, sizeof(fresh))
     return s.handle
 
 
 cdef int _describe(sa_t *s, sa, bint outbound) except -1:
     """Everything of an SA that is no key and no state."""
-    cdef uint16_t flags = SA_IN_USE
+    cdef uint32_t flags = SA_IN_USE
     address = sa.dst if sa.dst is not None else sa.src
     flags |= SA_OUTBOUND if outbound else 0
     flags |= SA_ESN if sa.esn else 0
@@ -506,6 +553,8 @@ cdef int _describe(sa_t *s, sa, bint outbound) except -1:
     flags |= SA_ECN if sa.ecn else 0
     flags |= SA_COPY_DSCP if sa.copy_dscp else 0
     flags |= SA_DECAP_DSCP if sa.decap_dscp else 0
+    flags |= SA_AH if sa.protocol == "ah" else 0
+    flags |= SA_MATCH_SRC if sa.match_src and not outbound else 0
     flags |= {"copy": SA_DF_COPY, "set": SA_DF_SET, "clear": 0}[sa.df]
     if address is not None:
         flags |= SA_HAS_ADDRESS | (SA_V6 if address.version == 6 else 0)
@@ -525,7 +574,8 @@ cdef int _describe(sa_t *s, sa, bint outbound) except -1:
     _put(<uint8_t *> &s.salt, sa.salt, 4)
     s.spi_be = swap32(sa.spi)
     s.flags = flags
-    s.proto = IPPROTO_ESP_
+    s.proto = IPPROTO_AH_ if flags & SA_AH else IPPROTO_ESP_
+    s.ah_align = sa.ah_align or 4
     s.icv_len = sa.icv_len
     s.ttl = sa.ttl
     # RFC 4303 sec. 1: no anti-replay without integrity, or one forged number would move the window
@@ -541,7 +591,7 @@ cdef void _put(uint8_t *to, bytes data, size_t room):
 cdef bint _window(sa_t *s, uint64_t top) noexcept:
     """Give an inbound SA its window; False if there is no memory."""
     cdef uint32_t words = window_words(s.window_size)
-    s.ring_mask = <uint16_t> (words - 1)
+    s.ring_mask = <uint8_t> (words - 1)
     s.ring = s.word
     if words > 2:
         s.ring = <uint64_t *> calloc(words, 8)
@@ -568,33 +618,40 @@ cdef void _leave_port(CoreSAD self, uint32_t port):
 cdef bint _duplicate(const table_t *t, const sa_t *s) noexcept:
     cdef uint32_t at = (s.spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift, head
     cdef const sa_t *other
-    cdef uint32_t what = SA_OUTBOUND | SA_DST_ANY | (0 if s.flags & SA_DST_ANY else SA_V6)
+    cdef uint32_t what = SA_OUTBOUND | SA_MATCH_SRC | SA_DST_ANY | (0 if s.flags & SA_DST_ANY else SA_V6)
     while t.buckets[at].head and t.buckets[at].spi_be != s.spi_be:
         at = (at + 1) & t.bucket_mask
     head = t.buckets[at].head
     while head:
         other = &t.sas[head - 1]
-        if other.proto == s.proto and (other.flags & what) == (s.flags & what) and memcmp(other.dst, s.dst, 16) == 0:
+        if (other.proto == s.proto and (other.flags & what) == (s.flags & what) and memcmp(other.dst, s.dst, 16) == 0
+                and (not s.flags & SA_MATCH_SRC or memcmp(other.src, s.src, 16) == 0)):
             return True
         head = other.next
     return False
 
 
+cdef int _rank(const sa_t *s) noexcept:
+    """Where it belongs in its SPI's chain: longest match first (RFC 4301 sec. 4.1), outbound SAs last."""
+    if s.flags & SA_OUTBOUND:
+        return 3
+    return 2 if s.flags & SA_DST_ANY else 0 if s.flags & SA_MATCH_SRC else 1
+
+
 cdef void _chain(table_t *t, uint32_t index) noexcept:
-    """Inbound SAs go to the front of their SPI's chain, so that lookup meets them first."""
+    """Put an SA into its SPI's chain, in front of those of its own rank."""
     cdef sa_t *s = &t.sas[index]
     cdef uint32_t at = (s.spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift
-    cdef sa_t *first
+    cdef uint32_t *link
+    cdef int rank = _rank(s)
     while t.buckets[at].head and t.buckets[at].spi_be != s.spi_be:
         at = (at + 1) & t.bucket_mask
-    if t.buckets[at].head and s.flags & SA_OUTBOUND:
-        first = &t.sas[t.buckets[at].head - 1]
-        s.next = first.next
-        first.next = index + 1
-        return
     t.buckets[at].spi_be = s.spi_be
-    s.next = t.buckets[at].head
-    t.buckets[at].head = index + 1
+    link = &t.buckets[at].head
+    while link[0] and _rank(&t.sas[link[0] - 1]) < rank:
+        link = &t.sas[link[0] - 1].next
+    s.next = link[0]
+    link[0] = index + 1
 
 
 cdef void _unchain(table_t *t, uint32_t index) noexcept:
@@ -647,7 +704,7 @@ cdef void _release(sa_t *s) noexcept:
 
 cdef object _delete(CoreSAD self, sa_t *s):
     cdef table_t *t = &self.table
-    cdef uint32_t index = <uint32_t> (s - t.sas)
+    cdef uint32_t index = <uint32_t> (s - t.sas), i
     cdef int64_t handle = s.handle
     _unchain(t, index)
     if s.flags & SA_UDP and not s.flags & SA_OUTBOUND:
@@ -655,10 +712,64 @@ cdef object _delete(CoreSAD self, sa_t *s):
             _leave_port(self, port)
     if s.flags & SA_ANY_MODE:
         t.n_any_mode -= 1
+    if s.flags & SA_AH:
+        t.n_ah -= 1
+    for i in range(t.n_bundles):
+        if _in_bundle(&t.bundles[i], index):
+            _delete_bundle(self, &t.bundles[i])
     _drop_state(self, s)
     _release(s)
     wipe(s, sizeof(sa_t))
     self._count -= 1
-    if handle >> 32 < 0x7FFFFFFF:       # else the place is used up
+    if handle >> 32 < 0x3FFFFFFF:       # else the place is used up
         s.handle = handle + ((<int64_t> 1) << 32)
         self._free.append(index)
+
+
+# --- bundles ----------------------------------------------------------------------------------------------------------
+
+cdef bint _in_bundle(const bundle_t *bundle, uint32_t index) noexcept:
+    cdef uint32_t r
+    for r in range(bundle.n):
+        if bundle.sa[r] == index:
+            return True
+    return False
+
+
+cdef object _bundle(CoreSAD self, list members):
+    cdef table_t *t = &self.table
+    cdef bundle_t fresh
+    cdef bundle_t *grown
+    cdef sa_t *s
+    cdef uint32_t index
+    memset(&fresh, 0, sizeof(fresh))
+    for member in members:
+        s = self.find(member)
+        if not s.flags & SA_OUTBOUND:
+            raise ValueError(f"handle {member} is an inbound SA, wanted an outbound one")
+        index = <uint32_t> (s - t.sas)
+        if _in_bundle(&fresh, index):
+            raise ValueError(f"handle {member} is there twice: one SA protects a packet once")
+        fresh.sa[fresh.n] = index
+        fresh.n += 1
+    if self._free_bundles:
+        index = self._free_bundles.pop()
+        fresh.handle = t.bundles[index].handle + ((<int64_t> 1) << 32)
+    else:
+        index = t.n_bundles
+        if not index & (index - 1):     # 0 or a power of two: the places are used up
+            grown = <bundle_t *> realloc(t.bundles, (2 * <size_t> index + 1) * sizeof(bundle_t))
+            if grown == NULL:
+                raise MemoryError()
+            t.bundles = grown
+        t.n_bundles += 1
+        fresh.handle = <int64_t> 1 << BUNDLE_BIT | <int64_t> (index + 1)
+    t.bundles[index] = fresh
+    return fresh.handle
+
+
+cdef int _delete_bundle(CoreSAD self, bundle_t *bundle) except -1:
+    bundle.n = 0
+    if ((bundle.handle >> 32) & 0x3FFFFFFF) < 0x3FFFFFFF:
+        self._free_bundles.append(<uint32_t> (bundle - self.table.bundles))
+    return 0

@@ -3,12 +3,15 @@
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
+    SCRATCH = 65536 + 192     # a packet, and ESN's high half behind it
+
+cdef enum:
     PENDING = 255  # no status yet
 
 cdef enum:
     CHUNK = 64          # packets whose headers are done before their cipher calls begin, at most ...
     CHUNK_ONE_PASS = 32  # ... and where no algorithm of the SAD gains by seeing more of them at once
-    MAX_LAYERS = 8      # ESP in ESP in ...: what decapsulate follows
+    MAX_LAYERS = 8      # ESP in AH in ESP in ...: what decapsulate follows and a bundle holds
     MAX_SUITES = 256
     FEW_SAS = 4096      # up to here caches and out-of-order execution do better than asking ahead
     MAX_MAC = 64        # longest digest
@@ -67,6 +70,9 @@ cdef struct op_t:
     uint32_t aad_len
     uint32_t tag_len
     uint32_t good
+
+cdef enum:
+    BUNDLE_BIT = 62           # is set in the handles of bundles
 
 ctypedef void (*crypt_fn)(void *ctx, op_t **ops, int n) noexcept nogil
 ctypedef int (*key_fn)(void *ctx, void *state, const uint8_t *key, uint32_t key_len, int encrypt) noexcept nogil
@@ -143,6 +149,8 @@ cdef enum:
     SA_FLOW_COPY = 0x2000
     SA_HAS_ADDRESS = 0x4000
     SA_IN_USE = 0x8000
+    SA_AH = 0x10000
+    SA_MATCH_SRC = 0x20000
 
 # One SA.  Line 0 is all that most packets need, line 1 lookup and counters, line 2 tunnels.
 cdef struct sa_t:
@@ -152,14 +160,15 @@ cdef struct sa_t:
     uint64_t word[2]          # inbound: window of up to 64 packets; outbound: word[0] is XORed into IVs
     uint64_t *ring            # the window's words: word, or memory of its own
     uint8_t *key              # keyed states, made by the suite's providers
-    uint32_t window_size
-    uint16_t ring_mask
-    uint16_t flags
+    uint32_t flags
+    uint32_t next             # next SA of the same SPI, index + 1; 0 ends the chain
+    uint16_t window_size
+    uint8_t ring_mask
     uint8_t suite
     uint8_t icv_len
     uint8_t proto
     uint8_t ttl
-    uint32_t next             # next SA of the same SPI, index + 1; 0 ends the chain
+    uint8_t ah_align          # outbound AH over IPv4: 4 or 8
     # line 1
     uint8_t dst[16]
     uint64_t packets
@@ -192,15 +201,16 @@ cdef struct verdict_t:
     uint64_t *seq
     int64_t *handle
 
-# Where ESP lies in a packet
+# Where ESP or AH lies in a packet
 cdef struct found_t:
     uint8_t *ip               # first byte of the IP header
-    uint8_t *esp              # SPI
-    uint32_t esp_len          # SPI to the end of the ICV
+    uint8_t *esp              # SPI; AH's header starts 4 bytes in front of it
+    uint32_t esp_len          # SPI to the end of the packet or UDP datagram
     uint32_t hdr_len          # IP header(s) without UDP
     uint32_t total            # of the protected packet: IP header to its end
     uint32_t next_ofs         # where the header in front names what follows
     uint8_t version           # 4 or 6
+    uint8_t proto             # ESP or AH
 
 # One packet on its way through a chunk
 cdef struct work_t:
@@ -211,17 +221,29 @@ cdef struct work_t:
     uint8_t suite
     uint8_t begun             # decryption may have changed the bytes
     uint8_t usual             # IPv4 without options, an AEAD without ESN, transport mode
-    uint8_t saved[4]          # of the ICV, where ESN's high half stands during the MAC
+    uint8_t saved[4]          # what stands in ESN's high half's place when no MAC is computed
     uint32_t head             # first candidate, index + 1
+    uint8_t *icv              # a separate ICV: what to compare with, or where to write it
+    uint8_t *hi               # where ESN's high half stands during the MAC; NULL: not needed
     op_t cipher
     op_t mac
     uint8_t nonce[16]
     uint8_t aad[16]
     uint8_t tag[MAX_MAC]
+    # AH: what of the packet is zero while the ICV is computed (RFC 4302 sec. 3.3.3)
+    bint in_place             # and has to be put back
+    uint8_t header[12]
+    uint8_t ah_icv[MAX_MAC]
 
 cdef struct bucket_t:
     uint32_t spi_be
     uint32_t head             # first SA with this SPI, index + 1; 0: empty
+
+# Outbound SAs that go on together, the innermost first
+cdef struct bundle_t:
+    int64_t handle            # bit BUNDLE_BIT | how often the place was used << 32 | index + 1
+    uint32_t n                # 0: the place is free
+    uint32_t sa[MAX_LAYERS]   # indexes
 
 # All that a batch needs of one SAD while the GIL is released
 cdef struct table_t:
@@ -242,4 +264,8 @@ cdef struct table_t:
     random_fn random
     uint8_t pool[4096]        # random bytes for CBC's IVs
     uint32_t pool_left
+    bundle_t *bundles
+    uint32_t n_bundles        # places ever in use
+    uint32_t n_ah             # SAs with AH
+    uint8_t *scratch          # CHUNK * SCRATCH bytes
     work_t work[CHUNK]

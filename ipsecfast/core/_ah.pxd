@@ -1,0 +1,32 @@
+# The authentication header (RFC 4302) on one packet: what its ICV covers.
+#
+#   IP [options or extension headers] | next, length, 0, SPI, seq, [IV,] ICV, padding | payload [| seq_hi]
+#      mutable fields as zeros                                      zeros
+#
+# The usual headers are changed in the packet itself for as long as the ICV is computed, and put back
+# afterwards (`ah_restore`).  Others, and ESN where no room is left behind the packet, go by a copy.
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from ._types cimport sa_t, shape_t, work_t
+
+
+cdef inline uint32_t ah_min_len(uint32_t iv_len, uint32_t icv_len) noexcept nogil:
+    """Bytes of the AH header without padding to 8 (RFC 4302 sec. 2.2)."""
+    return (12 + iv_len + icv_len + 3) & ~<uint32_t> 3
+
+
+cdef inline uint32_t ah_len_for(uint32_t iv_len, uint32_t icv_len, uint32_t align) noexcept nogil:
+    return (ah_min_len(iv_len, icv_len) + align - 1) & ~(align - 1)
+
+
+cdef inline bint ah_len_fits(uint32_t ah_len, uint32_t iv_len, uint32_t icv_len, uint8_t version) noexcept nogil:
+    """Is it a multiple of 4 (IPv4) or 8 with the least padding?  Linux sends 8 over IPv4 too."""
+    cdef uint32_t least = ah_min_len(iv_len, icv_len)
+    return ah_len == ah_len_for(iv_len, icv_len, 8) or (version == 4 and ah_len == least)
+
+
+cdef bint ah_coverable(uint8_t *scratch, const uint8_t *ip, uint32_t hdr_len) noexcept nogil
+cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t *limit, uint8_t *scratch,
+                 bint seal) noexcept nogil
+cdef void ah_restore(work_t *w, uint32_t iv_len, bint seal) noexcept nogil
