@@ -13,6 +13,7 @@ from libc.string cimport memcpy
 
 from ._batch cimport PacketBatch
 from ._inbound cimport inbound_batch
+from ._lanes cimport MAX_THREADS, Lanes, job_t, lanes_of
 from ._outbound cimport outbound_batch
 from ._sad cimport CoreSAD
 from ._types cimport BUNDLE_BIT, SA_IN_USE, SA_OUTBOUND, ST_OK, sa_t, table_t, verdict_t
@@ -144,8 +145,10 @@ def slots(PacketBatch batch not None):
 
 
 cdef int enter(PacketBatch batch, CoreSAD sad, threads) except -1:
-    if threads != 1:
-        raise ValueError(f"threads: got {threads!r}, wanted 1: spreading a batch over cores is not there yet")
+    if isinstance(threads, bool) or not isinstance(threads, int):
+        raise TypeError(f"threads: got {type(threads).__name__}, wanted an int")
+    if not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"threads: got {threads}, wanted 1 to {MAX_THREADS}")
     if batch.busy:
         raise RuntimeError("this batch is at work in another thread")
     sad.enter()
@@ -158,6 +161,21 @@ cdef void leave(PacketBatch batch, CoreSAD sad) noexcept:
     sad.leave()
 
 
+cdef int spread(PacketBatch batch, CoreSAD sad, Result result, int threads, bint outbound, bint bundles) except -1:
+    """A batch over several threads."""
+    cdef Lanes lanes = lanes_of(sad, threads)
+    cdef job_t job
+    lanes.prepare(sad, batch.view.n)
+    job.batch = &batch.view
+    job.out = &result.verdict
+    job.outbound = outbound
+    job.bundles = bundles
+    with nogil:
+        lanes.run(&job)
+        count_ok(result)
+    return 0
+
+
 def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
     """Check, decrypt and strip every packet of a batch in place (RFC 4303 sec. 3.4, RFC 4302 sec. 3.4).
 
@@ -165,6 +183,10 @@ def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
     ESP, and AH; layer after layer while a known SA matches.  Packets with status OK have a new offset and length in the batch; every
     other packet keeps both, and its bytes are as they were or, where decryption had begun, zero from the
     outermost ESP or AH header on.  At most 8 layers are taken off.
+
+    threads : 1 to 64; packets are spread over them by SA, with the results of one thread.  One exception: in
+        the first batch in which an SA's packets come both by themselves and inside another SA's, the latter
+        may be taken as if they had come last.
 
     Raises TypeError, ValueError or RuntimeError (SAD or batch in use by another thread, or taken over a
     fork) before any packet is touched.  What a peer can cause is a status.
@@ -175,9 +197,12 @@ def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
         if sad.slow is not None:
             return sad.slow.decapsulate(batch)
         result = new_result(batch.view.n)
-        with nogil:
-            inbound_batch(&sad.table, &batch.view, &result.verdict)
-            count_ok(result)
+        if threads == 1:
+            with nogil:
+                inbound_batch(&sad.table, &batch.view, &result.verdict)
+                count_ok(result)
+        else:
+            spread(batch, sad, result, threads, False, False)
     finally:
         leave(batch, sad)
     return result
@@ -189,7 +214,8 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
     Parameters
     ----------
     handle : one outbound SA's or bundle's handle for all packets, or int64[n].
-    iv : known-answer tests only: uint8[n, iv_len] instead of fresh IVs.
+    threads : 1 to 64; packets are spread over them by SA, with the results of one thread.
+    iv : known-answer tests only: uint8[n, iv_len] instead of fresh IVs; one thread then does it all.
 
     Packets with status OK have a new offset and length in the batch; every other packet keeps both and
     uses no sequence number.  (CRYPTO_FAILED, the crypto library refused, is the exception: the number is
@@ -218,9 +244,12 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
         result = new_result(n)
         _copy_handles(handle, result.verdict.handle, n)
         bundles = _check_handles(sad, result, stride)
-        with nogil:
-            outbound_batch(&sad.table, &batch.view, &result.verdict, iv_at, stride, bundles)
-            count_ok(result)
+        if threads == 1 or iv is not None:
+            with nogil:
+                outbound_batch(&sad.table, &batch.view, &result.verdict, iv_at, stride, bundles)
+                count_ok(result)
+        else:
+            spread(batch, sad, result, threads, True, bundles)
     finally:
         leave(batch, sad)
     return result
@@ -229,6 +258,8 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
 cdef const int64_t[::1] _handles(handle, Py_ssize_t n):
     """int64[n] of whatever integers the caller has."""
     array = np.asarray(handle)
+    if array.shape == (0,):
+        array = array.astype(np.int64)      # of an empty list numpy makes floats
     if array.dtype.kind not in "iu" or array.dtype == np.uint64:
         raise TypeError(f"handle: got {array.dtype}, wanted an int or int64[n]")
     if array.shape != (n,):

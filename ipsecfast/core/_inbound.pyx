@@ -19,15 +19,15 @@ from ._ah cimport ah_len_fits, ah_ops, ah_restore
 from ._bytes cimport be16, be32, little64, prefetch, prefetch_w, raw32, raw64
 from ._esp cimport count_refusal, esp_ops, open_chunk, prefetch_state
 from ._ip cimport FRAG_FIRST, FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_parse, ip_set_tos, ip_t, ip_tos, is_walked
+from ._lookup cimport bucket_of, chain_head, choose, kin_of, part_of
 from ._types cimport (
     CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_,
     IPPROTO_NONE_, IPPROTO_UDP_, MAX_LAYERS, PENDING,
-    SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_MATCH_SRC, SA_OUTBOUND, SA_STRICT_PADDING,
-    SA_TUNNEL, SA_V6,
+    SA_ANY_MODE, SA_DECAP_DSCP, SA_ECN, SA_ESN, SA_STRICT_PADDING, SA_TUNNEL,
     ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK,
     ST_REPLAYED,
     SCRATCH,
-    found_t, sa_t, shape_t, suite_t, table_t, verdict_t, view_t, work_t,
+    found_t, item_t, outer_t, sa_t, shape_t, suite_t, table_t, verdict_t, view_t, waiting_t, work_t,
 )
 from ._window cimport esn_infer, window_check, window_mark
 
@@ -36,21 +36,6 @@ cdef enum:
     ECN_CE = 3
     ECN_ECT1 = 1
     ECN_ECT0 = 2
-
-# What stood outermost, for the case that an inner layer fails
-cdef struct outer_t:
-    uint8_t *ip
-    uint8_t *start            # of ESP or AH
-    uint8_t *header           # copy of what stood in front of it in transport mode: its new place covers the old
-    uint32_t header_len
-    int64_t length
-
-# One packet at one layer
-cdef struct item_t:
-    uint8_t *ip
-    int64_t length
-    int64_t index             # in the batch
-    outer_t *outer            # NULL at the outermost layer itself
 
 # What stripping leaves
 cdef struct stripped_t:
@@ -142,49 +127,6 @@ cdef inline uint8_t locate(const table_t *t, uint8_t *ip, int64_t length, found_
     return locate_any(t, length, at)
 
 
-# --- lookup -----------------------------------------------------------------------------------------------------------
-
-cdef inline uint32_t bucket_of(const table_t *t, uint32_t spi_be) noexcept nogil:
-    return (spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift
-
-
-cdef inline uint32_t chain_head(const table_t *t, uint32_t spi_be) noexcept nogil:
-    """First SA with this SPI, index + 1, or 0."""
-    cdef uint32_t at = bucket_of(t, spi_be)
-    while t.buckets[at].head and t.buckets[at].spi_be != spi_be:
-        at = (at + 1) & t.bucket_mask
-    return t.buckets[at].head
-
-
-cdef inline bint same_destination(const sa_t *sa, const found_t *at) noexcept nogil:
-    if at.version == 4:
-        return not (sa.flags & SA_V6) and raw32(sa.dst) == raw32(at.ip + 16)
-    return (sa.flags & SA_V6) and raw64(sa.dst) == raw64(at.ip + 24) and raw64(sa.dst + 8) == raw64(at.ip + 32)
-
-
-cdef bint same_source(const sa_t *sa, const found_t *at) noexcept nogil:
-    """Of an SA and a packet of one family."""
-    if at.version == 4:
-        return raw32(sa.src) == raw32(at.ip + 12)
-    return raw64(sa.src) == raw64(at.ip + 8) and raw64(sa.src + 8) == raw64(at.ip + 16)
-
-
-cdef inline sa_t *choose(const table_t *t, uint32_t head, const found_t *at) noexcept nogil:
-    """The first of the chain that fits, which is the longest match (RFC 4301 sec. 4.1), or NULL."""
-    cdef sa_t *sa
-    while head:
-        sa = &t.sas[head - 1]
-        if sa.flags & SA_OUTBOUND:
-            return NULL
-        if sa.proto == at.proto:
-            if sa.flags & SA_DST_ANY:
-                return sa
-            if same_destination(sa, at) and (not sa.flags & SA_MATCH_SRC or same_source(sa, at)):
-                return sa
-        head = sa.next
-    return NULL
-
-
 # --- window check -----------------------------------------------------------------------------------------------------
 
 cdef bint pending_twice(const work_t *work, int k, const sa_t *sa, uint64_t seq) noexcept nogil:
@@ -228,7 +170,7 @@ cdef inline uint8_t admit(uint32_t epoch, const work_t *work, int k, sa_t *sa, b
                           uint64_t *seq) noexcept nogil:
     """The window (RFC 4303 sec. 3.4.3): PENDING, a refusal, or ST_OK for "end the chunk here"."""
     cdef uint32_t seq_lo = be32(at.esp + 4)
-    cdef bint valid = True, alone = sa.pend_epoch != epoch
+    cdef bint valid = True, alone = sa.pend_epoch != epoch or k == 0
     seq[0] = seq_lo
     if esn:
         seq[0] = esn_infer(sa.seq, sa.window_size, seq_lo, &valid)
@@ -568,6 +510,26 @@ cdef bint meets_chunk(const table_t *t, const item_t *item, uint32_t epoch) noex
     return sa != NULL and <int32_t> (sa.pend_epoch - epoch) >= 0
 
 
+cdef bint put_off(table_t *t, const item_t *follower, const sa_t *sa) noexcept nogil:
+    """Keep a packet whose inner layer's SA may be at work in another thread, for `take_off_waiting`."""
+    cdef waiting_t *w = &t.waiting[t.n_waiting]
+    cdef const sa_t *inner
+    cdef found_t at
+    if locate(t, follower.ip, follower.length, &at) != PENDING:
+        return False
+    inner = choose(t, chain_head(t, raw32(at.esp)), &at)
+    if inner == NULL:
+        return False
+    w.part = part_of(sa.spi_be)
+    w.inner_part = part_of(inner.spi_be)
+    if kin_of(t, w.part) == kin_of(t, w.inner_part):
+        return False
+    w.item = follower[0]
+    w.outer = follower.outer[0]
+    t.n_waiting += 1
+    return True
+
+
 cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, int depth, work_t *work) noexcept nogil:
     """Take up to n packets one layer further; returns how many (at least one)."""
     cdef work_t *w
@@ -608,6 +570,8 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
                     w.at.ip, start, stripped.header, <uint32_t> (start - w.at.ip), items[k].length)
                 follower.outer = &outer[n_inner]
                 stripped.header = NULL
+            if depth == 0 and t.waiting != NULL and put_off(t, follower, w.sa):
+                continue
             n_inner += 1
             if meets_chunk(t, follower, epoch):
                 # its turn comes before the packets behind it, and so before theirs that wait here
@@ -636,6 +600,31 @@ cdef void layer(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n,
     cdef int done = 0
     while done < n:
         done += chunk(t, batch, out, items + done, n - done if n - done < most else most, depth, work)
+
+
+cdef void take_off_waiting(table_t *t, view_t *batch, verdict_t *out, waiting_t **waiting, int64_t n) noexcept nogil:
+    """The inner layers that threads put off, in the batch's order; their SAs are kin from now on."""
+    cdef item_t items[CHUNK]
+    cdef int64_t done = 0
+    cdef int k, m
+    while done < n:
+        m = <int> (n - done) if n - done < CHUNK else CHUNK
+        for k in range(m):
+            items[k] = waiting[done + k].item
+            items[k].outer = &waiting[done + k].outer
+        layer(t, batch, out, items, m, 1, t.work, CHUNK)
+        for k in range(m):
+            free(items[k].outer.header)
+            t.kin[kin_of(t, waiting[done + k].inner_part)] = kin_of(t, waiting[done + k].part)
+        done += m
+
+
+cdef uint8_t inbound_part(const table_t *t, const view_t *batch, int64_t i) noexcept nogil:
+    """The part of the batch that packet i belongs to: all packets of an SA are in one."""
+    cdef found_t at
+    if locate(t, batch.base + batch.offset[i], batch.length[i], &at) != PENDING:
+        return 0
+    return kin_of(t, part_of(raw32(at.esp)))
 
 
 cdef void inbound_batch(table_t *t, view_t *batch, verdict_t *out) noexcept nogil:

@@ -4,3 +4,4 @@ from ._types cimport table_t, verdict_t, view_t
 
 cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs, int64_t iv_stride,
                          bint bundles) noexcept nogil
+cdef uint8_t outbound_part(const table_t *t, int64_t handle) noexcept nogil

@@ -18,6 +18,7 @@ from ._bytes cimport (
 )
 from ._esp cimport count_refusal, esp_ops, prefetch_state, seal_chunk
 from ._ip cimport FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_head, ip_parse, ip_t, ip_tos, sum_words
+from ._lookup cimport part_of
 from ._types cimport (
     BUNDLE_BIT, CHUNK, CLASS_AEAD, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_,
     IV_COUNTER, IV_RANDOM, MAX_LAYERS, PENDING, SCRATCH,
@@ -513,6 +514,20 @@ cdef void chunk_of_bundles(table_t *t, view_t *batch, verdict_t *out, int64_t st
                 refuse(batch, out, start + of[j], w.sa, w.status, <uint8_t> (c.n - 1 - r))
             elif r == c.n - 1:
                 succeed(batch, out, start + of[j], w)
+
+
+cdef uint8_t outbound_part(const table_t *t, int64_t handle) noexcept nogil:
+    """The part of the batch that a packet with this handle belongs to: SAs that share a bundle are in one.
+
+    By SPI as inbound, so that a packet stays in the caches of one core both ways.
+    """
+    cdef uint32_t at = <uint32_t> handle
+    if handle >> BUNDLE_BIT:
+        at = t.bundles[at - 1].sa[0] + 1
+    if t.n_bundles:
+        while t.sas[at - 1].root:
+            at = t.sas[at - 1].root
+    return part_of(t.sas[at - 1].spi_be)
 
 
 cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs, int64_t iv_stride,

@@ -1,6 +1,12 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
+from ._crypto cimport Provider
 from ._types cimport bundle_t, sa_t, table_t
+
+
+cdef class Context:
+    cdef Provider provider
+    cdef void *ctx
 
 
 cdef class CoreSAD:
@@ -10,6 +16,8 @@ cdef class CoreSAD:
     cdef object _choose             # what names the providers of an algorithm
     cdef dict _contexts             # Provider -> its scratch
     cdef dict _suites               # (encryption code, authentication code) -> suite number
+    cdef list choices               # by suite number: who serves it
+    cdef object lanes               # what further threads need, once there were some
     cdef dict _ports                # UDP port -> SAs that use it
     cdef void *_blocks              # keyed states' memory, a list through their first words
     cdef dict _free_states          # state size -> addresses
@@ -23,3 +31,9 @@ cdef class CoreSAD:
     cdef void leave(self) noexcept
     cdef sa_t *find(self, object which) except NULL
     cdef bundle_t *find_bundle(self, object number) noexcept
+
+
+cdef void *context_of(dict contexts, Provider provider) except NULL
+cdef uint8_t *new_scratch() except NULL
+cdef void free_scratch(uint8_t *memory) noexcept
+cdef unsigned fork_count() noexcept

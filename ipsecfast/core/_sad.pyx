@@ -11,6 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from ._bytes cimport swap32, wipe
 from ._crypto cimport Provider
+from ._lookup cimport bucket_of
 from ._types cimport (
     BUNDLE_BIT, CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IV_COUNTER, IV_NONE,
     IV_RANDOM, MAX_LAYERS, MAX_SUITES, N_STATUS, SCRATCH,
@@ -68,6 +69,11 @@ cdef enum:
 cdef unsigned processes = 0     # forks survived
 
 
+cdef unsigned fork_count() noexcept:
+    """Differs between a process and its parent."""
+    return processes
+
+
 def _forked():
     global processes
     processes += 1
@@ -78,10 +84,8 @@ os.register_at_fork(after_in_child=_forked)
 assert sizeof(sa_t) == 192
 
 
-cdef class _Context:
-    """A provider's scratch memory for one SAD."""
-    cdef Provider provider
-    cdef void *ctx
+cdef class Context:
+    """A provider's scratch memory for one thread at a time."""
 
     def __cinit__(self, Provider provider not None):
         self.provider = provider
@@ -137,6 +141,19 @@ cdef void free_blocks(CoreSAD self) noexcept:
             free(block)
 
 
+cdef uint8_t *new_scratch() except NULL:
+    """CHUNK * SCRATCH bytes, taken as they are touched."""
+    cdef void *memory = ipf_map(CHUNK * SCRATCH, 0)
+    if memory == NULL:
+        raise MemoryError()
+    return <uint8_t *> memory
+
+
+cdef void free_scratch(uint8_t *memory) noexcept:
+    if memory != NULL:
+        munmap(memory, CHUNK * SCRATCH)
+
+
 cdef int system_random(uint8_t *out, size_t n) noexcept nogil:
     """The kernel's generator, where libcrypto's is not to be had."""
     with gil:
@@ -161,6 +178,7 @@ cdef class CoreSAD:
         memset(&self.table, 0, sizeof(table_t))
         self._contexts = {}
         self._suites = {}
+        self.choices = []
         self._ports = {}
         self._free_states = {}
         self._free = []
@@ -170,6 +188,7 @@ cdef class CoreSAD:
     def __init__(self, capacity, choose, random, slow):
         cdef table_t *t = &self.table
         cdef uint32_t bits = 4
+        cdef int part
         if t.sas != NULL:
             raise RuntimeError("a SAD can't be initialised again")
         if isinstance(capacity, bool) or not isinstance(capacity, int):
@@ -187,10 +206,14 @@ cdef class CoreSAD:
         t.bucket_shift = 32 - bits
         t.sas = <sa_t *> ipf_map(capacity * sizeof(sa_t), 1)
         t.buckets = <bucket_t *> ipf_map((<size_t> t.bucket_mask + 1) * sizeof(bucket_t), 1)
-        t.scratch = <uint8_t *> ipf_map(CHUNK * SCRATCH, 0)
-        if t.sas == NULL or t.buckets == NULL or t.scratch == NULL:
+        t.scratch = new_scratch()
+        t.ports = <uint8_t *> calloc(8192, 1)
+        t.kin = <uint8_t *> calloc(256, 1)
+        if t.sas == NULL or t.buckets == NULL or t.ports == NULL or t.kin == NULL:
             raise MemoryError()
         memset(t.group, 0xFF, sizeof(t.group))
+        for part in range(256):
+            t.kin[part] = part
         _use_port(self, 4500)
         t.random = system_random
         if random is not None and (<Provider?> random).table.random != NULL:
@@ -208,8 +231,9 @@ cdef class CoreSAD:
             munmap(t.sas, t.capacity * sizeof(sa_t))
         if t.buckets != NULL:
             munmap(t.buckets, (<size_t> t.bucket_mask + 1) * sizeof(bucket_t))
-        if t.scratch != NULL:
-            munmap(t.scratch, CHUNK * SCRATCH)
+        free_scratch(t.scratch)
+        free(t.ports)
+        free(t.kin)
         free(t.bundles)
         free_blocks(self)
         wipe(t.pool, sizeof(t.pool))
@@ -388,11 +412,16 @@ cdef Provider _provider(choice):
     return choice
 
 
-cdef void *_context(CoreSAD self, Provider provider) except NULL:
-    context = self._contexts.get(provider)
+cdef void *context_of(dict contexts, Provider provider) except NULL:
+    """The provider's scratch in `contexts`, made when first asked for."""
+    context = contexts.get(provider)
     if context is None:
-        context = self._contexts[provider] = _Context(provider)
-    return (<_Context> context).ctx
+        context = contexts[provider] = Context(provider)
+    return (<Context> context).ctx
+
+
+cdef void *_context(CoreSAD self, Provider provider) except NULL:
+    return context_of(self._contexts, provider)
 
 
 cdef int _suite(CoreSAD self, sa) except -1:
@@ -432,6 +461,7 @@ cdef int _suite(CoreSAD self, sa) except -1:
     if s.mac != NULL:
         self.table.chunk = CHUNK
     self._suites[key] = number
+    self.choices.append(choice)
     self.table.n_suites += 1
     return number
 
@@ -522,6 +552,7 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
         raise MemoryError()
     index = self._free.pop() if self._free else t.high_water
     s.handle = t.sas[index].handle or index + 1
+    s.root = t.sas[index].root
     t.sas[index] = fresh
     s = &t.sas[index]
     if outbound or s.ring == fresh.word:
@@ -616,7 +647,7 @@ cdef void _leave_port(CoreSAD self, uint32_t port):
 
 
 cdef bint _duplicate(const table_t *t, const sa_t *s) noexcept:
-    cdef uint32_t at = (s.spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift, head
+    cdef uint32_t at = bucket_of(t, s.spi_be), head
     cdef const sa_t *other
     cdef uint32_t what = SA_OUTBOUND | SA_MATCH_SRC | SA_DST_ANY | (0 if s.flags & SA_DST_ANY else SA_V6)
     while t.buckets[at].head and t.buckets[at].spi_be != s.spi_be:
@@ -641,7 +672,7 @@ cdef int _rank(const sa_t *s) noexcept:
 cdef void _chain(table_t *t, uint32_t index) noexcept:
     """Put an SA into its SPI's chain, in front of those of its own rank."""
     cdef sa_t *s = &t.sas[index]
-    cdef uint32_t at = (s.spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift
+    cdef uint32_t at = bucket_of(t, s.spi_be)
     cdef uint32_t *link
     cdef int rank = _rank(s)
     while t.buckets[at].head and t.buckets[at].spi_be != s.spi_be:
@@ -656,7 +687,7 @@ cdef void _chain(table_t *t, uint32_t index) noexcept:
 
 cdef void _unchain(table_t *t, uint32_t index) noexcept:
     cdef sa_t *s = &t.sas[index]
-    cdef uint32_t at = (s.spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift
+    cdef uint32_t at = bucket_of(t, s.spi_be)
     cdef uint32_t gap, home
     cdef uint32_t *link
     while t.buckets[at].spi_be != s.spi_be:
@@ -673,7 +704,7 @@ cdef void _unchain(table_t *t, uint32_t index) noexcept:
         at = (at + 1) & t.bucket_mask
         if not t.buckets[at].head:
             break
-        home = (t.buckets[at].spi_be * <uint32_t> 0x9E3779B1U) >> t.bucket_shift
+        home = bucket_of(t, t.buckets[at].spi_be)
         if ((at - home) & t.bucket_mask) >= ((at - gap) & t.bucket_mask):
             t.buckets[gap] = t.buckets[at]
             gap = at
@@ -704,7 +735,7 @@ cdef void _release(sa_t *s) noexcept:
 
 cdef object _delete(CoreSAD self, sa_t *s):
     cdef table_t *t = &self.table
-    cdef uint32_t index = <uint32_t> (s - t.sas), i
+    cdef uint32_t index = <uint32_t> (s - t.sas), i, root
     cdef int64_t handle = s.handle
     _unchain(t, index)
     if s.flags & SA_UDP and not s.flags & SA_OUTBOUND:
@@ -719,7 +750,9 @@ cdef object _delete(CoreSAD self, sa_t *s):
             _delete_bundle(self, &t.bundles[i])
     _drop_state(self, s)
     _release(s)
+    root = s.root
     wipe(s, sizeof(sa_t))
+    s.root = root           # others may hang on it
     self._count -= 1
     if handle >> 32 < 0x3FFFFFFF:       # else the place is used up
         s.handle = handle + ((<int64_t> 1) << 32)
@@ -741,7 +774,7 @@ cdef object _bundle(CoreSAD self, list members):
     cdef bundle_t fresh
     cdef bundle_t *grown
     cdef sa_t *s
-    cdef uint32_t index
+    cdef uint32_t index, i
     memset(&fresh, 0, sizeof(fresh))
     for member in members:
         s = self.find(member)
@@ -765,7 +798,28 @@ cdef object _bundle(CoreSAD self, list members):
         t.n_bundles += 1
         fresh.handle = <int64_t> 1 << BUNDLE_BIT | <int64_t> (index + 1)
     t.bundles[index] = fresh
+    for i in range(1, fresh.n):
+        _join(t, fresh.sa[0], fresh.sa[i])
     return fresh.handle
+
+
+cdef uint32_t _root(table_t *t, uint32_t index) noexcept:
+    """The root of an SA's tree; the way to it is halved."""
+    cdef uint32_t parent
+    while t.sas[index].root:
+        parent = t.sas[index].root - 1
+        if t.sas[parent].root:
+            t.sas[index].root = t.sas[parent].root
+        index = parent
+    return index
+
+
+cdef void _join(table_t *t, uint32_t a, uint32_t b) noexcept:
+    """SAs of one bundle must go to one thread, for their numbers are taken together."""
+    a = _root(t, a)
+    b = _root(t, b)
+    if a != b:
+        t.sas[b].root = a + 1
 
 
 cdef int _delete_bundle(CoreSAD self, bundle_t *bundle) except -1:

@@ -183,7 +183,8 @@ cdef struct sa_t:
     uint32_t flow_label
     uint16_t sport
     uint16_t dport
-    uint32_t spare[10]
+    uint32_t root             # outbound: SAs that share bundles are one tree; the parent's index + 1, 0 at its root
+    uint32_t spare[9]
 
 # A batch, as the engine sees it
 cdef struct view_t:
@@ -245,7 +246,29 @@ cdef struct bundle_t:
     uint32_t n                # 0: the place is free
     uint32_t sa[MAX_LAYERS]   # indexes
 
-# All that a batch needs of one SAD while the GIL is released
+# One packet at one layer
+cdef struct item_t:
+    uint8_t *ip
+    int64_t length
+    int64_t index             # in the batch
+    outer_t *outer            # NULL at the outermost layer itself
+
+# What stood outermost, for the case that an inner layer fails
+cdef struct outer_t:
+    uint8_t *ip
+    uint8_t *start            # of ESP or AH
+    uint8_t *header           # copy of what stood in front of it in transport mode: its new place covers the old
+    uint32_t header_len
+    int64_t length
+
+# A packet whose inner layer waits until every thread is done
+cdef struct waiting_t:
+    item_t item
+    outer_t outer
+    uint8_t part              # of the batch: the outer SA's ...
+    uint8_t inner_part        # ... and the inner one's
+
+# All that a thread needs of one SAD while the GIL is released.  The first part is the same for all threads.
 cdef struct table_t:
     sa_t *sas
     bucket_t *buckets
@@ -253,19 +276,23 @@ cdef struct table_t:
     uint32_t bucket_shift
     uint32_t capacity
     uint32_t high_water       # SAs ever in use
-    uint32_t epoch            # of the chunk under work
-    int n_suites
-    int chunk                 # CHUNK, or CHUNK_ONE_PASS
-    suite_t suites[MAX_SUITES]
-    int16_t group[MAX_SUITES]  # first packet of each suite in the chunk, -1: none
-    uint8_t ports[8192]       # a bit a UDP port that carries ESP
-    uint64_t port_filter      # bit p % 64 is set for every such port p
     uint32_t n_any_mode       # SAs that do not tell their mode, nor their ports
+    uint32_t n_ah             # SAs with AH
+    uint32_t n_bundles        # places ever in use
+    bundle_t *bundles
+    uint8_t *ports            # [8192], a bit a UDP port that carries ESP
+    uint8_t *kin              # [256], parts of a batch that stay in one thread: a tree, each with its parent
+    uint64_t port_filter      # bit p % 64 is set for every such port p
     random_fn random
+    int chunk                 # CHUNK, or CHUNK_ONE_PASS
+    int n_suites
+    # from here on each thread has its own
+    suite_t suites[MAX_SUITES]
+    uint32_t epoch            # of the chunk under work
+    int16_t group[MAX_SUITES]  # first packet of each suite in the chunk, -1: none
     uint8_t pool[4096]        # random bytes for CBC's IVs
     uint32_t pool_left
-    bundle_t *bundles
-    uint32_t n_bundles        # places ever in use
-    uint32_t n_ah             # SAs with AH
     uint8_t *scratch          # CHUNK * SCRATCH bytes
+    waiting_t *waiting        # room for a batch's packets; NULL: inner layers are taken off at once
+    int64_t n_waiting
     work_t work[CHUNK]

@@ -1,0 +1,186 @@
+"""threads=n: the results of one thread, whatever is in the batch."""
+
+import os
+import random
+import threading
+
+import numpy as np
+import pytest
+
+import ipsecfast
+from ipsecfast import SAD, PacketBatch, SecurityAssociation, decapsulate, encapsulate
+
+import helpers
+
+SUITES = [
+    ("AES-GCM-128", "NONE"),
+    ("AES-CBC-128", "HMAC-SHA1-96"),
+    ("NULL", "HMAC-SHA256-128"),
+    ("AES-GMAC-256", "NONE"),
+    ("3DES-CBC", "HMAC-MD5-96"),
+]
+
+
+def sas(n: int) -> list[SecurityAssociation]:
+    """ESP and AH SAs in turn, every fifth with ESN, every third a tunnel."""
+    found = []
+    for i in range(n):
+        enc, auth = SUITES[i % len(SUITES)]
+        fields = {"spi": 0x1000 + 17 * i, "esn": i % 5 == 0, "mode": "tunnel" if i % 3 == 0 else "transport"}
+        if i % 4 == 3:
+            fields |= {"protocol": "ah"}
+            enc, auth = "NULL", "HMAC-SHA1-96"
+        found.append(helpers.keyed(enc, auth, **fields))
+    return found
+
+
+def both_ways(found: list[SecurityAssociation]) -> tuple[SAD, list[int], SAD]:
+    sender, receiver = SAD(), SAD()
+    handles = [sender.add(sa, direction="outbound") for sa in found]
+    for sa in found:
+        receiver.add(sa, direction="inbound")
+    return sender, handles, receiver
+
+
+def traffic(found: list[SecurityAssociation], n: int, seed: int) -> tuple[list[bytes], list[bytes]]:
+    """One packet of each bundle; then packets of all SAs, some in bundles, twice, late, forged, of nobody."""
+    rng = random.Random(seed)
+    sender, handles, _ = both_ways(found)
+    bundles = [sender.bundle([handles[i], handles[i + 1]]) for i in range(0, len(handles) - 1, 4)]
+    choices = handles + bundles
+    plain = [helpers.ipv4(bytes(rng.randrange(1400))) for _ in range(n)]
+    first = PacketBatch.from_packets([helpers.ipv4(b"first")] * len(bundles), headroom=256, tailroom=128)
+    encapsulate(first, sender, bundles)
+    batch = PacketBatch.from_packets(plain, headroom=256, tailroom=128)
+    assert encapsulate(batch, sender, [rng.choice(choices) for _ in range(n)]).ok == n
+    packets = batch.to_packets()
+    for i in range(n):
+        kind = rng.randrange(12)
+        if kind == 0:
+            packets[i] = packets[rng.randrange(n)]
+        elif kind == 1:
+            forged = bytearray(packets[i])
+            forged[rng.randrange(len(forged))] ^= 1
+            packets[i] = bytes(forged)
+        elif kind == 2:
+            packets[i] = plain[i]
+        elif kind == 3:
+            j = min(n - 1, i + rng.randrange(80))
+            packets[i], packets[j] = packets[j], packets[i]
+    return first.to_packets(), packets
+
+
+def received(
+    packets: tuple[list[bytes], list[bytes]], found: list[SecurityAssociation], threads: int
+) -> tuple[object, ...]:
+    _, _, receiver = both_ways(found)
+    first, later = packets
+    assert decapsulate(PacketBatch.from_packets(first), receiver, threads=threads).ok == len(first)
+    out: list[object] = []
+    for start in range(0, len(later), 700):       # more than one batch, of which the last is smaller
+        batch = PacketBatch.from_packets(later[start : start + 700])
+        r = decapsulate(batch, receiver, threads=threads)
+        out += [r.status.tolist(), r.handle.tolist(), r.seq.tolist(), r.failed_layer.tolist(), batch.to_packets()]
+    return tuple(out)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+@pytest.mark.parametrize("n_sas", [1, 5, 40])
+def test_inbound_is_the_same(threads: int, n_sas: int) -> None:
+    found = sas(n_sas)
+    packets = traffic(found, 1500, n_sas)
+    assert received(packets, found, threads) == received(packets, found, 1)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_outbound_numbers_are_the_same_and_open_again(threads: int) -> None:
+    found = sas(30)
+    rng = random.Random(1)
+    picks = [rng.randrange(40) for _ in range(1000)]
+    plain = [helpers.ipv4(bytes(rng.randrange(900))) for _ in picks]
+    seqs = []
+    for t in (1, threads):
+        sender, handles, receiver = both_ways(found)
+        choices = handles + [sender.bundle([handles[i], handles[29 - i]]) for i in range(10)]
+        batch = PacketBatch.from_packets(plain, headroom=256, tailroom=128)
+        r = encapsulate(batch, sender, [choices[i] for i in picks], threads=t)
+        assert r.ok == len(plain)
+        seqs.append((r.seq.tolist(), batch.length.tolist()))
+        assert decapsulate(batch, receiver).ok == len(plain)
+        assert batch.to_packets() == plain
+    assert seqs[0] == seqs[1]
+
+
+def test_bundles_that_share_sas_stay_together_when_one_of_them_goes() -> None:
+    found = sas(12)
+    sender, handles, receiver = both_ways(found)
+    for a, b in zip(handles, handles[1:], strict=False):
+        sender.bundle([a, b])
+    sender.delete(handles[5])
+    bundle = sender.bundle([handles[0], handles[11]])
+    batch = PacketBatch.from_packets([helpers.ipv4(b"x" * 40)] * 500, headroom=256, tailroom=128)
+    r = encapsulate(batch, sender, bundle, threads=4)
+    assert r.ok == 500 and r.seq.tolist() == list(range(1, 501))
+    assert decapsulate(batch, receiver, threads=4).ok == 500
+
+
+def test_empty_and_tiny_batches() -> None:
+    found = sas(3)
+    sender, handles, receiver = both_ways(found)
+    for n in (0, 1, 2):
+        batch = PacketBatch.from_packets([helpers.ipv4(b"abc")] * n)
+        assert encapsulate(batch, sender, handles[0], threads=8).ok == n
+        assert decapsulate(batch, receiver, threads=3).ok == n
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65, True, 1.5, "2"])
+def test_wrong_number_of_threads(threads: object) -> None:
+    batch = PacketBatch.from_packets([b"abc"])
+    with pytest.raises((TypeError, ValueError), match="threads: got"):
+        decapsulate(batch, SAD(), threads=threads)  # type: ignore[arg-type]
+
+
+def test_handles_of_the_caller_are_not_kept() -> None:
+    found = sas(4)
+    sender, handles, _ = both_ways(found)
+    mine = np.array([handles[i % 4] for i in range(64)])
+    batch = PacketBatch.from_packets([helpers.ipv4(b"abc")] * 64)
+    r = encapsulate(batch, sender, mine, threads=2)
+    assert r.handle.tolist() == mine.tolist()
+
+
+def test_different_sads_at_once() -> None:
+    found = sas(8)
+    packets = traffic(found, 600, 3)
+    want = received(packets, found, 1)
+    got: list[object] = [None] * 4
+
+    def run(k: int) -> None:
+        got[k] = received(packets, found, 2)
+
+    workers = [threading.Thread(target=run, args=(k,)) for k in range(4)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert all(g == want for g in got)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_child_ends_well() -> None:
+    """The child has no threads to end, and must not wait for them."""
+    found = sas(2)
+    sender, handles, _ = both_ways(found)
+    encapsulate(PacketBatch.from_packets([helpers.ipv4(b"abc")] * 8), sender, handles[0], threads=2)
+    child = os.fork()
+    if child == 0:
+        status = 3
+        try:
+            encapsulate(PacketBatch.from_packets([b"abc"]), sender, handles[0], threads=2)
+        except RuntimeError:
+            del sender
+            status = 0
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert ipsecfast.SAD().capacity == 1024
