@@ -24,7 +24,20 @@ INLINE = [
     "--param=large-function-growth=2000",
     "--param=inline-unit-growth=500",
 ]
-MODULES = ["_window", "_crypto", "_libcrypto", "_batch", "_sad", "_esp", "_ah", "_inbound", "_outbound", "_lanes", "_engine", "_capture"]
+MODULES = [
+    "_window",
+    "_crypto",
+    "_libcrypto",
+    "_batch",
+    "_sad",
+    "_esp",
+    "_ah",
+    "_inbound",
+    "_outbound",
+    "_lanes",
+    "_engine",
+    "_capture",
+]
 
 
 def find_ipsec_mb() -> dict[str, list[str]] | None:

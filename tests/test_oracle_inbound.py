@@ -102,8 +102,18 @@ class Maker:
         return self.draw(gen.refused_packets(self.sas[which], self.number(which))).packet
 
     def one(self) -> bytes:
-        kinds = (self.good, self.good, self.replayed, self.forged, self.forged_number, self.resized, self.sealed,
-                 self.header_changed, self.foreign, self.refused)
+        kinds = (
+            self.good,
+            self.good,
+            self.replayed,
+            self.forged,
+            self.forged_number,
+            self.resized,
+            self.sealed,
+            self.header_changed,
+            self.foreign,
+            self.refused,
+        )
         packet = self.draw(st.sampled_from(kinds))()
         self.sent.append(packet)
         return packet
@@ -129,8 +139,10 @@ def unlike(sas: Sequence[SecurityAssociation]) -> list[SecurityAssociation]:
 @st.composite
 def traffics(draw: Any, shapes: Sequence[gen.Shape], sizes: Sequence[int] = SIZES, n_sas: int = 4) -> Traffic:
     """A batch for several SAs: interesting packets in a run of sound ones, some near a chunk's edge."""
-    sas = [(sa, draw(gen.start_numbers(sa))) for sa in unlike(draw(
-        st.lists(gen.security_associations(shapes=shapes), min_size=1, max_size=n_sas)))]
+    sas = [
+        (sa, draw(gen.start_numbers(sa)))
+        for sa in unlike(draw(st.lists(gen.security_associations(shapes=shapes), min_size=1, max_size=n_sas)))
+    ]
     size = draw(st.sampled_from(sizes))
     maker = Maker(draw, sas)
     special = [maker.one() for _ in range(draw(st.integers(min(size, 3), min(size, 12))))]
@@ -241,8 +253,14 @@ def _wrap(draw: Any, shapes: Sequence[gen.Shape], spi: int, packet: bytes) -> tu
     version = ip.version(packet) if transport else draw(st.sampled_from((4, 6)))
     dst = ip.destination(packet) if transport else draw(st.sampled_from(gen.ADDRESSES[version]))
     sa = gen.make_sa(
-        draw(st.sampled_from(shapes)), spi, spi=spi, src=gen.ADDRESSES[version][0], dst=dst,
-        mode="transport" if transport else "tunnel", esn=draw(st.booleans()), ecn=draw(st.booleans()),
+        draw(st.sampled_from(shapes)),
+        spi,
+        spi=spi,
+        src=gen.ADDRESSES[version][0],
+        dst=dst,
+        mode="transport" if transport else "tunnel",
+        esn=draw(st.booleans()),
+        ecn=draw(st.booleans()),
         udp_encap=draw(st.sampled_from((None, None, (4500, 4500), (9, 10000)))),
     )
     seq = draw(st.sampled_from((1, 1, 1, 5)))
@@ -266,8 +284,11 @@ def test_what_the_rfcs_refuse(provider: str, data: Any) -> None:
     sealing = [s for s in shapes_of(provider) if s.authentication != "NONE" or "AES-G" in s.encryption]
     version = data.draw(st.sampled_from((4, 6)))
     sa = gen.make_sa(
-        data.draw(st.sampled_from(sealing)), src=gen.ADDRESSES[version][0], dst=gen.ADDRESSES[version][1],
-        mode=data.draw(st.sampled_from(("tunnel", "transport"))), esn=data.draw(st.booleans()),
+        data.draw(st.sampled_from(sealing)),
+        src=gen.ADDRESSES[version][0],
+        dst=gen.ADDRESSES[version][1],
+        mode=data.draw(st.sampled_from(("tunnel", "transport"))),
+        esn=data.draw(st.booleans()),
         udp_encap=data.draw(st.sampled_from((None, (4500, 4500)))),
     )
     bad = [data.draw(gen.refused_packets(sa, seq)) for seq in range(1, data.draw(st.integers(2, 6)))]

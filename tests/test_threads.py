@@ -1,16 +1,16 @@
 """threads=n: the results of one thread, whatever is in the batch."""
 
+import itertools
 import os
 import random
 import threading
 
+import helpers
 import numpy as np
 import pytest
 
 import ipsecfast
 from ipsecfast import SAD, PacketBatch, SecurityAssociation, decapsulate, encapsulate
-
-import helpers
 
 SUITES = [
     ("AES-GCM-128", "NONE"),
@@ -77,7 +77,7 @@ def received(
     first, later = packets
     assert decapsulate(PacketBatch.from_packets(first), receiver, threads=threads).ok == len(first)
     out: list[object] = []
-    for start in range(0, len(later), 700):       # more than one batch, of which the last is smaller
+    for start in range(0, len(later), 700):  # more than one batch, of which the last is smaller
         batch = PacketBatch.from_packets(later[start : start + 700])
         r = decapsulate(batch, receiver, threads=threads)
         out += [r.status.tolist(), r.handle.tolist(), r.seq.tolist(), r.failed_layer.tolist(), batch.to_packets()]
@@ -114,7 +114,7 @@ def test_outbound_numbers_are_the_same_and_open_again(threads: int) -> None:
 def test_bundles_that_share_sas_stay_together_when_one_of_them_goes() -> None:
     found = sas(12)
     sender, handles, receiver = both_ways(found)
-    for a, b in zip(handles, handles[1:], strict=False):
+    for a, b in itertools.pairwise(handles):
         sender.bundle([a, b])
     sender.delete(handles[5])
     bundle = sender.bundle([handles[0], handles[11]])
