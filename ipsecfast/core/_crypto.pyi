@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Final
 
 from _typeshed import ReadableBuffer as Buffer
@@ -18,6 +19,9 @@ class Provider:
         text: Buffer,
         tag: Buffer = b"",
         tag_len: int = 0,
-        copies: int = 1,
     ) -> tuple[bytes, bytes] | None: ...
-    def mac(self, code: int, key: Buffer, text: Buffer, length: int, copies: int = 1) -> bytes | None: ...
+    def ciphers(
+        self, code: int, encrypt: bool, operations: Sequence[tuple[Buffer, Buffer, Buffer, Buffer, Buffer | int]]
+    ) -> list[tuple[bytes, bytes] | None]: ...
+    def mac(self, code: int, key: Buffer, text: Buffer, length: int) -> bytes | None: ...
+    def macs(self, code: int, operations: Sequence[tuple[Buffer, Buffer, int]]) -> list[bytes | None]: ...

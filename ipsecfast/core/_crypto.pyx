@@ -35,106 +35,124 @@ cdef class Provider:
         """Does it have the authentication algorithm with this code?"""
         return 0 <= code < N_AUTH and self.table != NULL and self.table.mac[code].key_init != NULL
 
-    def cipher(self, int code, const uint8_t[::1] key not None, bint encrypt, const uint8_t[::1] nonce not None,
-               const uint8_t[::1] aad not None, const uint8_t[::1] text not None, tag=b"", uint32_t tag_len=0,
-               int copies=1):
-        """Run one cipher, on `copies` copies of the text in one call: bytes out, and for an AEAD also the tag.
+    def cipher(self, int code, key not None, bint encrypt, nonce not None, aad not None, text not None, tag=b"",
+               tag_len=0):
+        """Run one cipher once: bytes out, and for an AEAD also the tag.
 
-        Encrypting returns (text, tag); decrypting (text, b"") or None if the tag is wrong.  Copies that differ
-        in the result are a RuntimeError.  `nonce` is what op_t says: 12 bytes for an AEAD, 16 for CTR (counter
-        block), the IV for CBC.
+        Encrypting returns (text, tag), the tag `tag_len` bytes long; decrypting (text, b"") or None if `tag` is
+        wrong.  `nonce` is what op_t says: 11 or 12 bytes for an AEAD, 16 for CTR (counter block), the IV for CBC.
+        """
+        return self.ciphers(code, encrypt, [(key, nonce, aad, text, tag_len if encrypt else tag)])[0]
+
+    def ciphers(self, int code, bint encrypt, operations not None):
+        """Run one cipher over several operations in one call, as a batch does; the results of `cipher` in a list.
+
+        Each is (key, nonce, aad, text, tag): the tag to check, or the length of the one to make.
         """
         if not self.has_cipher(code):
             raise ValueError(f"{self.name} does not have this algorithm")
         cdef const cipher_t *alg = &self.table.cipher[code]
-        cdef bytes given = bytes(tag)
-        cdef _Run run = _Run(key, text, nonce, aad, given, tag_len if encrypt else len(given), copies)
-        run.go(self, alg.state_len, alg.key_init, alg.key_free, alg.encrypt if encrypt else alg.decrypt, encrypt)
-        return run.result(encrypt)
+        cdef _Run run = _Run(operations, encrypt)
+        run.go(self, alg.state_len, alg.key_init, alg.key_free, alg.encrypt if encrypt else alg.decrypt)
+        return run.results()
 
-    def mac(self, int code, const uint8_t[::1] key not None, const uint8_t[::1] text not None, uint32_t length,
-            int copies=1):
+    def mac(self, int code, key not None, text not None, length):
         """The whole digest (`length` bytes) of one MAC over `text`, or None if the library refuses."""
+        return self.macs(code, [(key, text, length)])[0]
+
+    def macs(self, int code, operations not None):
+        """One MAC over several operations (key, text, length) in one call; the results of `mac` in a list."""
         if not self.has_mac(code):
             raise ValueError(f"{self.name} does not have this algorithm")
         cdef const mac_t *alg = &self.table.mac[code]
-        cdef _Run run = _Run(key, text, b"", b"", b"", length, copies)
-        run.go(self, alg.state_len, alg.key_init, alg.key_free, alg.compute, True)
-        got = run.result(True)
-        return None if got is None else got[1]
+        cdef _Run run = _Run([(key, b"", b"", text, length) for key, text, length in operations], True)
+        run.go(self, alg.state_len, alg.key_init, alg.key_free, alg.compute)
+        return [None if result is None else result[1] for result in run.results()]
 
 
 cdef class _Run:
-    """One key, and equal operations on copies of one text."""
+    """Operations for one call of a provider; those of equal keys share a state."""
 
-    cdef const uint8_t[::1] key
-    cdef uint8_t[::1] texts
-    cdef bytes nonce, aad
+    cdef list keys           # distinct ones
+    cdef list buffers        # what the operations point into
     cdef uint8_t tags[CHUNK][MAX_MAC]
+    cdef int which[CHUNK]    # index of each operation's key
     cdef op_t operations[CHUNK]
     cdef op_t *ops[CHUNK]
     cdef int n
-    cdef uint32_t size, tag_len
+    cdef bint encrypt
 
-    def __init__(self, const uint8_t[::1] key, const uint8_t[::1] text, nonce, aad, bytes tag, uint32_t tag_len,
-                 int copies):
-        cdef int i
-        cdef op_t *op
-        if len(nonce) > 16 or max(len(tag), tag_len) > MAX_MAC or not 1 <= copies <= CHUNK:
-            raise ValueError("nonce, tag or number of copies: too much")
-        self.key = key
-        self.n = copies
-        self.size = <uint32_t> text.shape[0]
-        self.tag_len = tag_len
-        self.nonce = bytes(nonce).ljust(16, b"\0")
-        self.aad = bytes(aad)
-        self.texts = bytearray(bytes(text) * copies + bytes(1))
+    def __init__(self, operations, bint encrypt):
+        if not 1 <= len(operations) <= CHUNK:
+            raise ValueError(f"operations: got {len(operations)}, wanted 1 to {CHUNK}")
+        self.keys, self.buffers = [], []
+        self.n = len(operations)
+        self.encrypt = encrypt
         memset(self.operations, 0, sizeof(self.operations))
         memset(self.tags, 0, sizeof(self.tags))
-        for i in range(copies):
-            op = self.ops[i] = &self.operations[i]
-            memcpy(self.tags[i], <const uint8_t *> tag, len(tag))
-            op.nonce = self.nonce
-            op.aad = self.aad
-            op.aad_len = <uint32_t> len(self.aad)
-            op.text = &self.texts[<Py_ssize_t> i * self.size]
-            op.text_len = self.size
-            op.tag = self.tags[i]
-            op.tag_len = tag_len
+        for i, (key, nonce, aad, text, tag) in enumerate(operations):
+            self.put(i, bytes(key), bytes(nonce), bytes(aad), bytearray(text), b"" if encrypt else bytes(tag),
+                     tag if encrypt else len(tag))
 
-    cdef int go(self, Provider provider, uint32_t state_len, key_fn key_init, wipe_fn key_free, crypt_fn call,
-                bint encrypt) except -1:
-        """Key a state, run, wipe the state."""
-        cdef void *state = NULL
-        cdef uint8_t nothing = 0
-        cdef int keyed, i
+    cdef int put(self, int i, bytes key, bytes nonce, bytes aad, bytearray text, bytes tag, size_t tag_len) except -1:
+        cdef op_t *op = &self.operations[i]
+        if len(nonce) > 16 or tag_len > MAX_MAC:
+            raise ValueError("nonce or tag: too long")
+        if key not in self.keys:
+            self.keys.append(key)
+        self.which[i] = self.keys.index(key)
+        nonce = nonce.ljust(16, b"\0")
+        op.text_len = <uint32_t> len(text)
+        text.append(0)       # so that an empty one has an address too
+        self.buffers.append((nonce, aad, text))
+        memcpy(self.tags[i], <const uint8_t *> tag, len(tag))
+        op.nonce = nonce
+        op.aad = aad
+        op.aad_len = <uint32_t> len(aad)
+        op.text = <uint8_t *> <char *> text
+        op.tag = self.tags[i]
+        op.tag_len = <uint32_t> tag_len
+        self.ops[i] = op
+        return 0
+
+    cdef int go(self, Provider provider, uint32_t state_len, key_fn key_init, wipe_fn key_free,
+                crypt_fn call) except -1:
+        """Key the states, run, wipe the states."""
+        cdef void *memory = NULL
+        cdef uint8_t *states
+        cdef size_t step = (state_len + 63) & ~63
+        cdef int keyed = 0, i
+        cdef bytes key
         cdef void *ctx = provider.ctx
         if ctx == NULL:
             ctx = provider.ctx = provider.table.ctx_new()
-        if ctx == NULL or posix_memalign(&state, 64, state_len + 64):
+        if ctx == NULL or posix_memalign(&memory, 64, len(self.keys) * step + 64):
             raise MemoryError()
-        memset(state, 0, state_len)
-        keyed = key_init(
-            ctx, state, &self.key[0] if self.key.shape[0] else &nothing, <uint32_t> self.key.shape[0], encrypt)
-        if keyed:
+        states = <uint8_t *> memory
+        memset(states, 0, len(self.keys) * step)
+        for key in self.keys:
+            if not key_init(ctx, states + keyed * step, <const uint8_t *> key, <uint32_t> len(key), self.encrypt):
+                break
+            keyed += 1
+        if keyed == len(self.keys):
             for i in range(self.n):
-                self.ops[i].key = state
+                self.ops[i].key = states + self.which[i] * step
             call(ctx, self.ops, self.n)
-            if key_free != NULL:
-                key_free(state)
-        wipe(state, state_len)
-        free(state)
-        if not keyed:
-            raise ValueError(f"the crypto library refused a key of {self.key.shape[0]} bytes")
+        if key_free != NULL:
+            for i in range(keyed):
+                key_free(states + i * step)
+        wipe(states, len(self.keys) * step)
+        free(memory)
+        if keyed != len(self.keys):
+            raise ValueError(f"the crypto library refused a key of {len(self.keys[keyed])} bytes")
         return 0
 
-    cdef object result(self, bint encrypt):
-        whole = bytes(self.texts)
-        outs = {
-            (whole[i * self.size:(i + 1) * self.size], self.tags[i][:self.tag_len] if encrypt else b"")
-            if self.operations[i].good else None
-            for i in range(self.n)
-        }
-        if len(outs) != 1:
-            raise RuntimeError("equal operations gave different results")
-        return outs.pop()
+    cdef list results(self):
+        cdef int i
+        cdef const op_t *op
+        found = []
+        for i in range(self.n):
+            op = &self.operations[i]
+            tag = self.tags[i][:op.tag_len] if self.encrypt else b""
+            found.append((bytes(self.buffers[i][2][:op.text_len]), tag) if op.good else None)
+        return found
