@@ -19,9 +19,13 @@ BytesLike = bytes | bytearray | memoryview
 _T = TypeVar("_T")
 
 
-_WHOLE_DIGESTS = {a.hash_name: a for a in AUTHENTICATION.values() if a.hash_name}
+def _integrity() -> dict[str, Authentication]:
+    """The names that `hmac` takes: IPsec's, and those of whole digests."""
+    rows = [a for a in AUTHENTICATION.values() if a.code and not a.ah_only]
+    return {a.name: a for a in rows} | {a.name.rpartition("-")[0]: a for a in rows}
 
 
+_INTEGRITY = _integrity()
 _LONGEST = 65000  # bytes in one call of ipsec-mb's jobs; no packet has more
 
 
@@ -65,7 +69,8 @@ def _serve(
     return result
 
 
-_AEADS = ("AES-GCM", "AES-GMAC", "CHACHA20")
+_AEADS = ("AES-GCM", "AES-GMAC", "AES-CCM", "CHACHA20")
+_CCM_AAD = 46  # bytes of AAD in ipsec-mb's CCM; ESP has 8 or 12
 
 
 def aead_seal(
@@ -78,7 +83,8 @@ def aead_seal(
     *,
     provider: str | None = None,
 ) -> tuple[bytes, bytes]:
-    """Encrypt: (ciphertext, tag).  ``nonce`` is 12 bytes, salt then IV in ESP's case (RFC 4106 sec. 4).
+    """Encrypt: (ciphertext, tag).  ``nonce`` is 12 bytes, with AES-CCM 11: salt then IV in ESP's case (RFC 4106
+    sec. 4, RFC 4309 sec. 4).
 
     AES-GMAC authenticates ``aad`` and takes no plaintext.  Raises ValueError for wrong sizes.
     """
@@ -88,7 +94,7 @@ def aead_seal(
     sealed: tuple[bytes, bytes] | None = _serve(
         row,
         provider,
-        len(plaintext),
+        _size(row, aad, plaintext),
         lambda p: p.cipher(row.code, key, True, nonce, aad, plaintext, tag_len=tag_len),
         lambda slow: slow.aead_seal(algorithm, key, nonce, aad, plaintext, tag_len),
     )
@@ -114,7 +120,7 @@ def aead_open(
     opened = _serve(
         row,
         provider,
-        len(ciphertext),
+        _size(row, aad, ciphertext),
         lambda p: p.cipher(row.code, key, False, nonce, aad, ciphertext, tag=tag),
         lambda slow: slow.aead_open(algorithm, key, nonce, aad, ciphertext, tag),
     )
@@ -123,13 +129,20 @@ def aead_open(
 
 def _aead(algorithm: str, key: BytesLike, nonce: BytesLike, tag_len: int, text: BytesLike) -> Encryption:
     row = _cipher(algorithm, _AEADS, key)
-    _length("nonce", nonce, 12)
-    shortest = 4 if row.name.startswith("AES") else 16  # NIST SP 800-38D; ESP itself uses 8, 12 and 16
-    if not shortest <= tag_len <= 16:
-        raise ValueError(f"tag: got {tag_len} bytes, {algorithm} wants {shortest} to 16")
+    _length("nonce", nonce, row.salt_len + row.iv_len)
+    shortest = 4 if row.name.startswith("AES") else 16  # NIST SP 800-38C, 38D; ESP itself uses 8, 12 and 16
+    step = 2 if row.name.startswith("AES-CCM") else 1
+    if tag_len not in range(shortest, 17, step):
+        even = ", an even number" if step == 2 else ""
+        raise ValueError(f"tag: got {tag_len} bytes, {algorithm} wants {shortest} to 16{even}")
     if not row.encrypts and len(text):
         raise ValueError(f"text: got {len(text)} bytes, {algorithm} takes everything as aad")
     return row
+
+
+def _size(row: Encryption, aad: BytesLike, text: BytesLike) -> int:
+    """Bytes of text as ipsec-mb is asked about them: too many where it can't take the AAD."""
+    return _LONGEST + 1 if row.name.startswith("AES-CCM") and len(aad) > _CCM_AAD else len(text)
 
 
 def cbc_encrypt(
@@ -186,15 +199,18 @@ def _crypt(
 
 
 def hmac(algorithm: str, key: BytesLike, data: BytesLike, *, provider: str | None = None) -> bytes:
-    """HMAC with a key of any length: cut to IPsec's length for the names of the algorithm table
-    (``HMAC-SHA1-96``), the whole digest for ``HMAC-MD5``, ``HMAC-SHA1``, ``HMAC-SHA256``, ``HMAC-SHA384`` and
-    ``HMAC-SHA512``.
+    """HMAC with a key of any length, or AES-XCBC or AES-CMAC with one of 16 bytes.
+
+    Cut to IPsec's length for the names of the algorithm table (``HMAC-SHA1-96``, ``AES-CMAC-96``), the whole digest
+    for ``HMAC-MD5``, ``HMAC-SHA1``, ``HMAC-SHA256``, ``HMAC-SHA384``, ``HMAC-SHA512``, ``AES-XCBC`` and
+    ``AES-CMAC``.  Raises ValueError for another name or length of key.
     """
-    row = AUTHENTICATION.get(algorithm) or _WHOLE_DIGESTS.get(algorithm.removeprefix("HMAC-").lower())
-    if row is None or not row.hash_name or not algorithm.startswith("HMAC-"):
-        names = [name for name, a in AUTHENTICATION.items() if a.hash_name]
-        raise ValueError(f"algorithm: got {algorithm!r}, wanted one of {', '.join(names)}, or a whole digest's name")
+    row = _INTEGRITY.get(algorithm)
+    if row is None:
+        raise ValueError(f"algorithm: got {algorithm!r}, wanted one of {', '.join(_INTEGRITY)}")
     key, data = _octets("key", key), _octets("data", data)
+    if not row.hash_name and len(key) != row.key_len:
+        raise ValueError(f"key: got {len(key)} bytes, {algorithm} wants {row.key_len}")
     # no packet is empty and no IPsec key longer than a block: ipsec-mb's burst does not take them
     block = 128 if row.digest_len > 32 else 64
     odd = len(key) > block or not data
@@ -203,7 +219,7 @@ def hmac(algorithm: str, key: BytesLike, data: BytesLike, *, provider: str | Non
         provider,
         _LONGEST + 1 if odd else len(data),
         lambda p: _digest(p, row, key, data),
-        lambda slow: slow.hmac_digest(row.hash_name, key, data),
+        lambda slow: slow.digest(row, key, data),
     )
     return digest[: row.icv_len] if algorithm in AUTHENTICATION else digest
 

@@ -33,8 +33,8 @@ _FEW_MACS = {"HMAC-MD5-96": 2, "HMAC-SHA384-192": 2, "HMAC-SHA512-256": 2}
 class ProviderInfo:
     """A provider as a user sees it.
 
-    ``algorithms`` are names of :mod:`ipsecfast.alg`; ``message`` says why an unavailable provider
-    does not serve, or what the known answers came to.
+    ``algorithms`` are names of :mod:`ipsecfast.alg`, each once: AES-GMAC's are for ESP and for AH.  ``message`` says
+    why an unavailable provider does not serve, or what the known answers came to.
     """
 
     name: str
@@ -158,7 +158,7 @@ def _describe(name: str) -> ProviderInfo:
     if name == "reference":
         import Crypto
 
-        names = tuple(a for a in (*ENCRYPTION, *AUTHENTICATION) if a != "NONE")
+        names = tuple(dict.fromkeys(a for a in (*ENCRYPTION, *AUTHENTICATION) if a != "NONE"))
         return ProviderInfo(
             name, f"pycryptodome {Crypto.__version__}", names, "pure Python", True, "slow: one packet at a time"
         )

@@ -1,7 +1,7 @@
 """ESP payloads sealed and opened in a few lines on pycryptodome and hashlib: a judge beside every implementation.
 
-RFC 4303 with RFC 4106, 4543, 7634, 3686, 3602, 2405, 2451 and the HMACs.  The payload here is what gets
-encrypted: data, padding, pad length and next header.
+RFC 4303 with RFC 4106, 4309, 4543, 7634, 3686, 3602, 2405, 2451, the HMACs, RFC 3566 and RFC 4494.  The payload here is
+what gets encrypted: data, padding, pad length and next header.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 from Crypto.Cipher import AES, DES, DES3, ChaCha20_Poly1305
+from Crypto.Hash import CMAC
 
 from ipsecfast import SecurityAssociation
 
@@ -65,6 +66,8 @@ def _aead(sa: SecurityAssociation, header: bytes, seq_hi: int, iv: bytes) -> Any
         aead: Any = ChaCha20_Poly1305.new(key=sa.enc_key, nonce=sa.salt + iv)
     elif sa.encryption.startswith(("AES-GCM", "AES-GMAC")):
         aead = AES.new(sa.enc_key, AES.MODE_GCM, nonce=sa.salt + iv, mac_len=_icv_len(sa))
+    elif sa.encryption.startswith("AES-CCM"):
+        aead = AES.new(sa.enc_key, AES.MODE_CCM, nonce=sa.salt + iv, mac_len=_icv_len(sa))
     else:
         return None
     aead.update(header[:4] + (struct.pack(">I", seq_hi) if sa.esn else b"") + header[4:])
@@ -75,7 +78,24 @@ def _mac(sa: SecurityAssociation, body: bytes, seq_hi: int) -> bytes:
     if sa.authentication == "NONE":
         return b""
     data = body + (struct.pack(">I", seq_hi) if sa.esn else b"")
-    return hmac.digest(sa.auth_key, data, HASHES[sa.authentication])[: _icv_len(sa)]
+    if sa.authentication in HASHES:
+        return hmac.digest(sa.auth_key, data, HASHES[sa.authentication])[: _icv_len(sa)]
+    return aes_mac(sa.authentication, sa.auth_key, data)[: _icv_len(sa)]
+
+
+def aes_mac(name: str, key: bytes, data: bytes) -> bytes:
+    """AES-CMAC or AES-XCBC, 16 bytes; XCBC by its definition, block for block (RFC 3566 sec. 4)."""
+    if name.startswith("AES-CMAC"):
+        return CMAC.new(key, data, ciphermod=AES).digest()
+    k1, k2, k3 = (int.from_bytes(AES.new(key, AES.MODE_ECB).encrypt(bytes([n] * 16)), "big") for n in (1, 2, 3))
+    aes = AES.new(k1.to_bytes(16, "big"), AES.MODE_ECB)
+    e = 0
+    while len(data) > 16:
+        e = int.from_bytes(aes.encrypt((int.from_bytes(data[:16], "big") ^ e).to_bytes(16, "big")), "big")
+        data = data[16:]
+    last = k2 if len(data) == 16 else k3
+    block = data if len(data) == 16 else data + b"\x80" + bytes(15 - len(data))
+    return bytes(aes.encrypt((int.from_bytes(block, "big") ^ e ^ last).to_bytes(16, "big")))
 
 
 def _cipher(sa: SecurityAssociation, iv: bytes) -> Any:

@@ -5,7 +5,9 @@ The packets are made without the package.
 
 from __future__ import annotations
 
+import itertools
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,25 @@ PROVIDERS = [
     )
     for p in ipsecfast.providers()
 ]
+
+
+def has(provider: str, *names: str) -> bool:
+    """Does a provider have all these algorithms?  One that is not here counts: its tests are skipped, and say why."""
+    (info,) = (p for p in ipsecfast.providers() if p.name == provider)
+    return not info.available or {*names} - {"NONE"} <= {*info.algorithms}
+
+
+def served(choices: Iterable[Any]) -> list[Any]:
+    """(*choice, provider) for every provider and every choice of algorithms that it has: a name, or a tuple in which
+    names may stand."""
+    known = {*ENCRYPTION, *AUTHENTICATION}
+    found = []
+    for choice, provider in itertools.product(choices, PROVIDERS):
+        row = choice if isinstance(choice, tuple) else (choice,)
+        if has(provider.id, *known.intersection(row)):
+            name = "-".join(map(str, (*row, provider.id)))
+            found.append(pytest.param(*row, *provider.values, id=name, marks=provider.marks))
+    return found
 
 
 # ---------------------------------------------------------------- packets

@@ -49,12 +49,13 @@ class Shape(NamedTuple):
 
 def _shapes() -> tuple[Shape, ...]:
     shapes = []
+    auths = [a for a in AUTHENTICATION.values() if not a.ah_only]
     for enc in ENCRYPTION.values():
         if enc.combined:
             shapes += [Shape(enc.name, "NONE", n) for n in enc.icv_lens]
             continue
-        shapes += [Shape(enc.name, auth) for auth in AUTHENTICATION if enc.encrypts or auth != "NONE"]
-    cut = [Shape("AES-CBC-128", a.name, n) for a in AUTHENTICATION.values() if a.code for n in (8, a.digest_len)]
+        shapes += [Shape(enc.name, auth.name) for auth in auths if enc.encrypts or auth.code]
+    cut = [Shape("AES-CBC-128", a.name, n) for a in auths if a.code for n in (8, a.digest_len)]
     return (*shapes, *cut)
 
 

@@ -27,7 +27,7 @@ cdef inline void esp_ops(work_t *w, const sa_t *sa, const shape_t *shape, bint e
     w.mac.good = 1           # for suites without a separate ICV
     if shape.kind <= CLASS_GMAC:
         put_raw32(w.nonce, sa.salt)
-        put_raw64(w.nonce + 4, raw64(esp + 8))
+        put_raw64(w.nonce + shape.salt_len, raw64(esp + 8))     # over the salt's fourth byte where it has three
         op.tag = esp + covered
         op.tag_len = icv_len
         op.aad = esp

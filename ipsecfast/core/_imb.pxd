@@ -27,9 +27,10 @@ cdef extern from *:
     ctypedef int IMB_CIPHER_DIRECTION
     ctypedef int IMB_KEY_SIZE_BYTES
     IMB_CIPHER_MODE IMB_CIPHER_CBC, IMB_CIPHER_CNTR, IMB_CIPHER_NULL, IMB_CIPHER_DES, IMB_CIPHER_DES3
-    IMB_CIPHER_MODE IMB_CIPHER_CHACHA20_POLY1305
+    IMB_CIPHER_MODE IMB_CIPHER_CHACHA20_POLY1305, IMB_CIPHER_CCM
     IMB_HASH_ALG IMB_AUTH_HMAC_SHA_1, IMB_AUTH_HMAC_SHA_256, IMB_AUTH_HMAC_SHA_384, IMB_AUTH_HMAC_SHA_512
-    IMB_HASH_ALG IMB_AUTH_MD5, IMB_AUTH_NULL, IMB_AUTH_CHACHA20_POLY1305
+    IMB_HASH_ALG IMB_AUTH_MD5, IMB_AUTH_NULL, IMB_AUTH_CHACHA20_POLY1305, IMB_AUTH_AES_CCM
+    IMB_HASH_ALG IMB_AUTH_AES_CMAC
     IMB_CIPHER_DIRECTION IMB_DIR_ENCRYPT, IMB_DIR_DECRYPT
     ctypedef int IMB_CHAIN_ORDER
     IMB_CHAIN_ORDER IMB_ORDER_CIPHER_HASH, IMB_ORDER_HASH_CIPHER
@@ -48,12 +49,18 @@ cdef extern from *:
     cdef struct hmac_fields:
         const uint8_t *_hashed_auth_key_xor_ipad
         const uint8_t *_hashed_auth_key_xor_opad
-    cdef struct chacha_fields:
+    cdef struct aad_fields:
         const void *aad
         uint64_t aad_len_in_bytes
+    cdef struct cmac_fields:
+        const void *_key_expanded
+        const void *_skey1
+        const void *_skey2
     cdef union auth_fields:
         hmac_fields HMAC
-        chacha_fields CHACHA20_POLY1305
+        aad_fields CHACHA20_POLY1305
+        aad_fields CCM
+        cmac_fields CMAC
     ctypedef struct IMB_JOB:
         const void *enc_keys
         const void *dec_keys
@@ -96,6 +103,8 @@ cdef extern from *:
     void IMB_AES_KEYEXP_128(IMB_MGR *, const uint8_t *, void *, void *) nogil
     void IMB_AES_KEYEXP_192(IMB_MGR *, const uint8_t *, void *, void *) nogil
     void IMB_AES_KEYEXP_256(IMB_MGR *, const uint8_t *, void *, void *) nogil
+    void IMB_AES_XCBC_KEYEXP(IMB_MGR *, const uint8_t *, void *, void *, void *) nogil
+    void IMB_AES_CMAC_SUBKEY_GEN_128(IMB_MGR *, const void *, void *, void *) nogil
     void IMB_DES_KEYSCHED(IMB_MGR *, uint64_t *, const uint8_t *) nogil
     void IMB_SHA1_ONE_BLOCK(IMB_MGR *, const uint8_t *, uint8_t *) nogil
     void IMB_SHA256_ONE_BLOCK(IMB_MGR *, const uint8_t *, uint8_t *) nogil

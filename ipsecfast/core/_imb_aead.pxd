@@ -1,13 +1,13 @@
-# GCM and GMAC by direct calls, ChaCha20-Poly1305 by single jobs.
+# GCM and GMAC by direct calls, ChaCha20-Poly1305 and CCM by single jobs (CCM is keyed as CTR is).
 
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from ._bytes cimport bytes_equal
 from ._imb cimport (
-    IMB_AES128_GCM_PRE, IMB_AES192_GCM_PRE, IMB_AES256_GCM_PRE, IMB_AUTH_CHACHA20_POLY1305,
-    IMB_CIPHER_CHACHA20_POLY1305, IMB_DIR_DECRYPT, IMB_DIR_ENCRYPT, IMB_GET_NEXT_JOB, IMB_JOB, IMB_MGR,
-    IMB_ORDER_CIPHER_HASH, IMB_ORDER_HASH_CIPHER, aes_gcm_enc_dec_t, aes_gmac_finalize_t, aes_gmac_init_t,
+    IMB_AES128_GCM_PRE, IMB_AES192_GCM_PRE, IMB_AES256_GCM_PRE, IMB_AUTH_AES_CCM, IMB_AUTH_CHACHA20_POLY1305,
+    IMB_CIPHER_CCM, IMB_CIPHER_CHACHA20_POLY1305, IMB_DIR_DECRYPT, IMB_DIR_ENCRYPT, IMB_GET_NEXT_JOB, IMB_JOB,
+    IMB_MGR, IMB_ORDER_CIPHER_HASH, IMB_ORDER_HASH_CIPHER, aes_gcm_enc_dec_t, aes_gmac_finalize_t, aes_gmac_init_t,
     aes_gmac_update_t, ctx_t, gcm_context_data, gcm_key_data, job_flush, job_start, job_submit,
 )
 from ._types cimport CHUNK, op_t
@@ -132,24 +132,49 @@ cdef inline int key_chacha(void *ctx, void *state, const uint8_t *key, uint32_t 
     return 1
 
 
-cdef inline void chacha_job(ctx_t *ctx, op_t *op, uint8_t *tag, bint encrypt) noexcept nogil:
+cdef inline IMB_JOB *aead_job(ctx_t *ctx, op_t *op, bint encrypt) noexcept nogil:
+    """A job with everything but its algorithm, its AAD and its tag."""
     cdef IMB_JOB *job = IMB_GET_NEXT_JOB(ctx.mgr)
     job_start(job, op)
-    job.cipher_mode = IMB_CIPHER_CHACHA20_POLY1305
-    job.hash_alg = IMB_AUTH_CHACHA20_POLY1305
     job.cipher_direction = IMB_DIR_ENCRYPT if encrypt else IMB_DIR_DECRYPT
-    job.chain_order = IMB_ORDER_CIPHER_HASH if encrypt else IMB_ORDER_HASH_CIPHER
     job.enc_keys = op.key
     job.dec_keys = op.key
-    job.key_len_in_bytes = 32
     job.iv = op.nonce
-    job.iv_len_in_bytes = 12
     job.msg_len_to_cipher_in_bytes = op.text_len
+    return job
+
+
+cdef inline void chacha_job(ctx_t *ctx, op_t *op, uint8_t *tag, bint encrypt) noexcept nogil:
+    cdef IMB_JOB *job = aead_job(ctx, op, encrypt)
+    job.cipher_mode = IMB_CIPHER_CHACHA20_POLY1305
+    job.hash_alg = IMB_AUTH_CHACHA20_POLY1305
+    job.chain_order = IMB_ORDER_CIPHER_HASH if encrypt else IMB_ORDER_HASH_CIPHER
+    job.key_len_in_bytes = 32
+    job.iv_len_in_bytes = 12
     job.u.CHACHA20_POLY1305.aad = op.aad
     job.u.CHACHA20_POLY1305.aad_len_in_bytes = op.aad_len
     job.auth_tag_output = tag
     job.auth_tag_output_len_in_bytes = 16
     job_submit(ctx.mgr)
+
+
+cdef inline void ccm_job(ctx_t *ctx, op_t *op, uint8_t *tag, int key_len, bint encrypt) noexcept nogil:
+    cdef IMB_JOB *job = aead_job(ctx, op, encrypt)
+    job.cipher_mode = IMB_CIPHER_CCM
+    job.hash_alg = IMB_AUTH_AES_CCM
+    job.chain_order = IMB_ORDER_HASH_CIPHER if encrypt else IMB_ORDER_CIPHER_HASH     # the tag is over the clear text
+    job.key_len_in_bytes = key_len
+    job.iv_len_in_bytes = 11
+    job.u.CCM.aad = op.aad
+    job.u.CCM.aad_len_in_bytes = op.aad_len
+    job.auth_tag_output = tag
+    job_submit(ctx.mgr)
+
+
+cdef inline void check_tags(op_t **ops, uint8_t (*tags)[16], int n) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        ops[i].good = ops[i].good and bytes_equal(tags[i], ops[i].tag, ops[i].tag_len)
 
 
 cdef inline void chacha_seal(void *ctx, op_t **ops, int n) noexcept nogil:
@@ -165,5 +190,36 @@ cdef inline void chacha_open(void *ctx, op_t **ops, int n) noexcept nogil:
     for i in range(n):
         chacha_job(<ctx_t *> ctx, ops[i], tags[i], False)
     job_flush((<ctx_t *> ctx).mgr)
+    check_tags(ops, tags, n)
+
+
+cdef inline void ccm_seal(ctx_t *ctx, op_t **ops, int n, int key_len) noexcept nogil:
+    cdef int i
     for i in range(n):
-        ops[i].good = ops[i].good and bytes_equal(tags[i], ops[i].tag, ops[i].tag_len)
+        ccm_job(ctx, ops[i], ops[i].tag, key_len, True)
+    job_flush(ctx.mgr)
+
+
+cdef inline void ccm_open(ctx_t *ctx, op_t **ops, int n, int key_len) noexcept nogil:
+    cdef uint8_t tags[CHUNK][16]
+    cdef int i
+    for i in range(n):
+        ccm_job(ctx, ops[i], tags[i], key_len, False)
+    job_flush(ctx.mgr)
+    check_tags(ops, tags, n)
+
+
+cdef inline void ccm128_seal(void *ctx, op_t **ops, int n) noexcept nogil:
+    ccm_seal(<ctx_t *> ctx, ops, n, 16)
+
+
+cdef inline void ccm256_seal(void *ctx, op_t **ops, int n) noexcept nogil:
+    ccm_seal(<ctx_t *> ctx, ops, n, 32)
+
+
+cdef inline void ccm128_open(void *ctx, op_t **ops, int n) noexcept nogil:
+    ccm_open(<ctx_t *> ctx, ops, n, 16)
+
+
+cdef inline void ccm256_open(void *ctx, op_t **ops, int n) noexcept nogil:
+    ccm_open(<ctx_t *> ctx, ops, n, 32)

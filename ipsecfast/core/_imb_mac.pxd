@@ -1,11 +1,12 @@
-# HMAC by the synchronous hash burst (MD5 by single jobs).
+# HMAC by the synchronous hash burst (MD5 by single jobs), AES-XCBC and AES-CMAC by single jobs.
 
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
 from ._bytes cimport wipe
 from ._imb cimport (
-    IMB_AUTH_HMAC_SHA_1, IMB_AUTH_HMAC_SHA_256, IMB_AUTH_HMAC_SHA_384, IMB_AUTH_HMAC_SHA_512, IMB_AUTH_MD5,
+    IMB_AES_CMAC_SUBKEY_GEN_128, IMB_AES_KEYEXP_128, IMB_AES_XCBC_KEYEXP, IMB_AUTH_AES_CMAC, IMB_AUTH_HMAC_SHA_1,
+    IMB_AUTH_HMAC_SHA_256, IMB_AUTH_HMAC_SHA_384, IMB_AUTH_HMAC_SHA_512, IMB_AUTH_MD5,
     IMB_CIPHER_NULL, IMB_GET_NEXT_JOB, IMB_HASH_ALG, IMB_JOB, IMB_MD5_ONE_BLOCK, IMB_MGR, IMB_SHA1_ONE_BLOCK,
     IMB_SHA256_ONE_BLOCK, IMB_SHA384_ONE_BLOCK, IMB_SHA512_ONE_BLOCK, IMB_STATUS_COMPLETED,
     IMB_SUBMIT_HASH_BURST_NOCHECK, ctx_t, job_flush, job_start, job_submit,
@@ -16,9 +17,15 @@ cdef struct hmac_state_t:
     uint8_t ipad[64]
     uint8_t opad[64]
 
+# XCBC: the expanded K1, then K2 and K3 (RFC 3566 sec. 4); CMAC: the expanded key, then its two subkeys (RFC 4493)
+cdef struct cbcmac_state_t:
+    uint8_t round_keys[176]
+    uint8_t whole[16]       # XORed into a last block that is whole ...
+    uint8_t padded[16]      # ... and into one that is not
+
 
 cdef inline int key_hmac(void *ctx, void *state, const uint8_t *key, uint32_t n, uint32_t block,
-                  void (*one_block)(IMB_MGR *, const uint8_t *, uint8_t *) noexcept nogil) noexcept nogil:
+                         void (*one_block)(IMB_MGR *, const uint8_t *, uint8_t *) noexcept nogil) noexcept nogil:
     """RFC 2104's two key blocks, each taken through the library's compression function once."""
     cdef hmac_state_t *hmac = <hmac_state_t *> state
     cdef uint8_t inner[128]
@@ -127,5 +134,43 @@ cdef inline void hmac_md5(void *ctx, op_t **ops, int n) noexcept nogil:
         job.hash_alg = IMB_AUTH_MD5
         job.u.HMAC._hashed_auth_key_xor_ipad = (<hmac_state_t *> ops[i].key).ipad
         job.u.HMAC._hashed_auth_key_xor_opad = (<hmac_state_t *> ops[i].key).opad
+        job_submit(mgr)
+    job_flush(mgr)
+
+
+cdef inline int key_xcbc(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
+    cdef cbcmac_state_t *mac = <cbcmac_state_t *> state
+    if n != 16:
+        return 0
+    IMB_AES_XCBC_KEYEXP((<ctx_t *> ctx).mgr, key, mac.round_keys, mac.whole, mac.padded)
+    return 1
+
+
+cdef inline int key_cmac(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
+    cdef IMB_MGR *mgr = (<ctx_t *> ctx).mgr
+    cdef cbcmac_state_t *mac = <cbcmac_state_t *> state
+    cdef uint8_t unused[240 + 16]      # decryption's round keys
+    if n != 16:
+        return 0
+    IMB_AES_KEYEXP_128(mgr, key, mac.round_keys, unused + (-<size_t> unused & 15))
+    wipe(unused, sizeof(unused))
+    IMB_AES_CMAC_SUBKEY_GEN_128(mgr, mac.round_keys, mac.whole, mac.padded)
+    return 1
+
+
+cdef inline void mac_cbcmac(void *ctx, op_t **ops, int n) noexcept nogil:
+    """Both by the library's CMAC, which is XCBC but for where the keys come from; its XCBC stops at 12 bytes."""
+    cdef IMB_MGR *mgr = (<ctx_t *> ctx).mgr
+    cdef IMB_JOB *job
+    cdef cbcmac_state_t *mac
+    cdef int i
+    for i in range(n):
+        job = IMB_GET_NEXT_JOB(mgr)
+        job_start(job, ops[i])
+        mac = <cbcmac_state_t *> ops[i].key
+        job.hash_alg = IMB_AUTH_AES_CMAC
+        job.u.CMAC._key_expanded = mac.round_keys
+        job.u.CMAC._skey1 = mac.whole
+        job.u.CMAC._skey2 = mac.padded
         job_submit(mgr)
     job_flush(mgr)

@@ -434,6 +434,7 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
                 if esp_fits(sa, &aead, &w.at):
                     status = admit(epoch, work, k, sa, False, &w.at, &seq)
                 if status == PENDING:
+                    aead.salt_len = suite.shape.salt_len
                     esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, seq)
             else:
                 w.usual = False

@@ -14,9 +14,9 @@ from ._imb cimport (
     init_mb_mgr_sse,
 )
 from ._imb_aead cimport (
-    chacha_open, chacha_seal, chacha_state_t, gcm128_open, gcm128_seal, gcm192_open, gcm192_seal, gcm256_open,
-    gcm256_seal, gmac128_open, gmac128_seal, gmac192_open, gmac192_seal, gmac256_open, gmac256_seal, key_chacha,
-    key_gcm,
+    ccm128_open, ccm128_seal, ccm256_open, ccm256_seal, chacha_open, chacha_seal, chacha_state_t, gcm128_open,
+    gcm128_seal, gcm192_open, gcm192_seal, gcm256_open, gcm256_seal, gmac128_open, gmac128_seal, gmac192_open,
+    gmac192_seal, gmac256_open, gmac256_seal, key_chacha, key_gcm,
 )
 from ._imb_cipher cimport (
     aes_state_t, cbc128_decrypt, cbc128_encrypt, cbc192_decrypt, cbc192_encrypt, cbc256_decrypt, cbc256_encrypt,
@@ -24,8 +24,8 @@ from ._imb_cipher cimport (
     key_cbc, key_ctr, key_des,
 )
 from ._imb_mac cimport (
-    hmac_md5, hmac_sha1, hmac_sha256, hmac_sha384, hmac_sha512, hmac_state_t, key_md5, key_sha1, key_sha256,
-    key_sha384, key_sha512,
+    cbcmac_state_t, hmac_md5, hmac_sha1, hmac_sha256, hmac_sha384, hmac_sha512, hmac_state_t, key_cmac, key_md5,
+    key_sha1, key_sha256, key_sha384, key_sha512, key_xcbc, mac_cbcmac,
 )
 from ._types cimport cipher_t, mac_t, provider_t
 
@@ -112,11 +112,16 @@ def load():
     table.cipher[13] = cipher_t(sizeof(gcm_key_data), key_gcm, NULL, gmac192_seal, gmac192_open)
     table.cipher[14] = cipher_t(sizeof(gcm_key_data), key_gcm, NULL, gmac256_seal, gmac256_open)
     table.cipher[15] = cipher_t(sizeof(chacha_state_t), key_chacha, NULL, chacha_seal, chacha_open)
+    # no key of 192 bits in its CCM
+    table.cipher[16] = cipher_t(sizeof(aes_state_t), key_ctr, NULL, ccm128_seal, ccm128_open)
+    table.cipher[18] = cipher_t(sizeof(aes_state_t), key_ctr, NULL, ccm256_seal, ccm256_open)
     table.mac[1] = mac_t(sizeof(hmac_state_t), key_md5, NULL, hmac_md5)
     table.mac[2] = mac_t(sizeof(hmac_state_t), key_sha1, NULL, hmac_sha1)
     table.mac[3] = mac_t(sizeof(hmac_state_t), key_sha256, NULL, hmac_sha256)
     table.mac[4] = mac_t(sizeof(hmac_state_t), key_sha384, NULL, hmac_sha384)
     table.mac[5] = mac_t(sizeof(hmac_state_t), key_sha512, NULL, hmac_sha512)
+    table.mac[6] = mac_t(sizeof(cbcmac_state_t), key_xcbc, NULL, mac_cbcmac)
+    table.mac[7] = mac_t(sizeof(cbcmac_state_t), key_cmac, NULL, mac_cbcmac)
     table.ctx_new = ctx_new
     table.ctx_free = ctx_free
     provider.attach(&table, "ipsec-mb", imb_get_version_str().decode(), path)

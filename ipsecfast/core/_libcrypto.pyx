@@ -1,7 +1,7 @@
 """libcrypto (OpenSSL 3.x) as a provider, opened at run time: no header, no link.
 
 EVP contexts are keyed once per SA; a packet only sets the IV.  Single DES is EDE3 with K, K, K, so that
-the legacy provider is never loaded into the process.
+the legacy provider is never loaded into the process.  XCBC, which it has not got, is a few lines over its AES-CBC.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 
 from ._bytes cimport bytes_equal, wipe
 from ._crypto cimport Provider
-from ._types cimport cipher_t, crypt_fn, key_fn, mac_t, op_t, provider_t
+from ._types cimport N_ENC, cipher_t, crypt_fn, key_fn, mac_t, op_t, provider_t
 
 import os
 import sys
@@ -22,6 +22,7 @@ cdef extern from "<dlfcn.h>" nogil:
     enum: RTLD_LOCAL
 
 cdef enum:
+    EVP_CTRL_AEAD_SET_IVLEN = 0x09
     EVP_CTRL_AEAD_GET_TAG = 0x10
     EVP_CTRL_AEAD_SET_TAG = 0x11
 
@@ -57,16 +58,30 @@ cdef struct api_t:
     int (*RAND_bytes)(uint8_t *, int) noexcept nogil
 
 cdef api_t api
-cdef void *ciphers[16]
+cdef void *ciphers[N_ENC]
 cdef void *hmac_alg = NULL
+cdef void *cmac_alg = NULL
 cdef provider_t table
 
 NAMES = {1: b"DES-EDE3-CBC", 2: b"DES-EDE3-CBC", 3: b"AES-128-CBC", 4: b"AES-192-CBC", 5: b"AES-256-CBC",
          6: b"AES-128-CTR", 7: b"AES-192-CTR", 8: b"AES-256-CTR", 9: b"AES-128-GCM", 10: b"AES-192-GCM",
-         11: b"AES-256-GCM", 12: b"AES-128-GCM", 13: b"AES-192-GCM", 14: b"AES-256-GCM", 15: b"ChaCha20-Poly1305"}
+         11: b"AES-256-GCM", 12: b"AES-128-GCM", 13: b"AES-192-GCM", 14: b"AES-256-GCM", 15: b"ChaCha20-Poly1305",
+         16: b"AES-128-CCM", 17: b"AES-192-CCM", 18: b"AES-256-CCM"}
 
 cdef struct state_t:
     void *ctx
+
+# To EVP the tag's length is part of CCM's key: where it is another than the last, the context is keyed again
+cdef struct ccm_state_t:
+    void *ctx
+    uint32_t tag_len
+    uint8_t key[32]
+
+# RFC 3566 sec. 4
+cdef struct xcbc_state_t:
+    void *ctx               # AES-CBC under K1
+    uint8_t whole[16]       # K2, XORed into a last block that is whole ...
+    uint8_t padded[16]      # ... and K3, into one that is not
 
 
 cdef void *ctx_new() noexcept:
@@ -128,6 +143,24 @@ cdef int key_chacha(void *ctx, void *state, const uint8_t *key, uint32_t n, int 
     return n == 32 and key_with(state, 15, key, encrypt)
 
 
+cdef bint ccm_rekey(ccm_state_t *state, uint32_t tag_len) noexcept nogil:
+    state.tag_len = tag_len
+    return (api.EVP_CIPHER_CTX_ctrl(state.ctx, EVP_CTRL_AEAD_SET_IVLEN, 11, NULL) == 1
+            and api.EVP_CIPHER_CTX_ctrl(state.ctx, EVP_CTRL_AEAD_SET_TAG, <int> tag_len, NULL) == 1
+            and api.EVP_CipherInit_ex(state.ctx, NULL, NULL, state.key, NULL, -1) == 1)
+
+
+cdef int key_ccm(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
+    if (n != 16 and n != 24 and n != 32) or not key_with(state, 16 + (n - 16) // 8, NULL, encrypt):
+        return 0
+    memcpy((<ccm_state_t *> state).key, key, n)
+    if ccm_rekey(<ccm_state_t *> state, 16):
+        return 1
+    cipher_free(state)
+    api.ERR_clear_error()
+    return 0
+
+
 cdef void cipher_free(void *state) noexcept nogil:
     api.EVP_CIPHER_CTX_free((<state_t *> state).ctx)     # cleanses the key schedule
     (<state_t *> state).ctx = NULL
@@ -181,6 +214,44 @@ cdef void aead_open(void *unused, op_t **ops, int n) noexcept nogil:
             api.ERR_clear_error()
 
 
+cdef bint ccm_start(op_t *op, uint8_t *tag) noexcept nogil:
+    """Nonce, length, AAD, in EVP's order; `tag`: to be checked, NULL when sealing."""
+    cdef ccm_state_t *state = <ccm_state_t *> op.key
+    cdef int done
+    return ((state.tag_len == op.tag_len or ccm_rekey(state, op.tag_len))
+            and api.EVP_CipherInit_ex(state.ctx, NULL, NULL, NULL, op.nonce, -1) == 1
+            and (tag == NULL
+                 or api.EVP_CIPHER_CTX_ctrl(state.ctx, EVP_CTRL_AEAD_SET_TAG, <int> op.tag_len, tag) == 1)
+            and api.EVP_CipherUpdate(state.ctx, NULL, &done, NULL, <int> op.text_len) == 1
+            and (op.aad_len == 0
+                 or api.EVP_CipherUpdate(state.ctx, NULL, &done, op.aad, <int> op.aad_len) == 1))
+
+
+cdef void ccm_seal(void *unused, op_t **ops, int n) noexcept nogil:
+    cdef int i, done
+    cdef op_t *op
+    cdef void *ctx
+    for i in range(n):
+        op = ops[i]
+        ctx = (<ccm_state_t *> op.key).ctx
+        op.good = (ccm_start(op, NULL)
+                   and api.EVP_CipherUpdate(ctx, op.text, &done, op.text, <int> op.text_len) == 1
+                   and api.EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, <int> op.tag_len, op.tag) == 1)
+        if not op.good:
+            api.ERR_clear_error()
+
+
+cdef void ccm_open(void *unused, op_t **ops, int n) noexcept nogil:
+    cdef int i, done
+    cdef op_t *op
+    for i in range(n):
+        op = ops[i]
+        op.good = ccm_start(op, op.tag) and api.EVP_CipherUpdate(       # which also checks the tag
+            (<ccm_state_t *> op.key).ctx, op.text, &done, op.text, <int> op.text_len) == 1
+        if not op.good:
+            api.ERR_clear_error()
+
+
 cdef bint gmac_tag(op_t *op, uint8_t *tag, int tag_len) noexcept nogil:
     cdef void *ctx = (<state_t *> op.key).ctx
     cdef int done
@@ -207,16 +278,18 @@ cdef void gmac_open(void *unused, op_t **ops, int n) noexcept nogil:
         ops[i].good = gmac_tag(ops[i], tag, 16) and bytes_equal(tag, ops[i].tag, ops[i].tag_len)
 
 
-cdef int key_hmac(void *state, const uint8_t *key, uint32_t n, char *digest) noexcept nogil:
-    cdef void *ctx = api.EVP_MAC_CTX_new(hmac_alg)
+cdef int key_evp_mac(void *state, void *alg, const uint8_t *key, uint32_t n, const char *what,
+                     char *name) noexcept nogil:
+    """`what` ("digest" or "cipher") the MAC is made of, and its name."""
+    cdef void *ctx = api.EVP_MAC_CTX_new(alg)
     cdef ossl_param_t params[2]
     cdef uint8_t none = 0
     if ctx == NULL:
         return 0
     memset(params, 0, sizeof(params))
-    params[0].key = b"digest"
+    params[0].key = what
     params[0].data_type = OSSL_PARAM_UTF8_STRING
-    params[0].data = digest
+    params[0].data = name
     if api.EVP_MAC_init(ctx, key if n else &none, n, params) != 1:
         api.EVP_MAC_CTX_free(ctx)
         api.ERR_clear_error()
@@ -226,23 +299,27 @@ cdef int key_hmac(void *state, const uint8_t *key, uint32_t n, char *digest) noe
 
 
 cdef int key_md5(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
-    return key_hmac(state, key, n, b"MD5")
+    return key_evp_mac(state, hmac_alg, key, n, b"digest", b"MD5")
 
 
 cdef int key_sha1(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
-    return key_hmac(state, key, n, b"SHA1")
+    return key_evp_mac(state, hmac_alg, key, n, b"digest", b"SHA1")
 
 
 cdef int key_sha256(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
-    return key_hmac(state, key, n, b"SHA256")
+    return key_evp_mac(state, hmac_alg, key, n, b"digest", b"SHA256")
 
 
 cdef int key_sha384(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
-    return key_hmac(state, key, n, b"SHA384")
+    return key_evp_mac(state, hmac_alg, key, n, b"digest", b"SHA384")
 
 
 cdef int key_sha512(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
-    return key_hmac(state, key, n, b"SHA512")
+    return key_evp_mac(state, hmac_alg, key, n, b"digest", b"SHA512")
+
+
+cdef int key_cmac(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
+    return n == 16 and key_evp_mac(state, cmac_alg, key, n, b"cipher", b"AES-128-CBC")
 
 
 cdef void mac_free(void *state) noexcept nogil:
@@ -261,6 +338,78 @@ cdef void mac_compute(void *unused, op_t **ops, int n) noexcept nogil:
         op.good = (api.EVP_MAC_init(ctx, NULL, 0, NULL) == 1
                    and api.EVP_MAC_update(ctx, op.text, op.text_len) == 1
                    and api.EVP_MAC_final(ctx, op.tag, &done, 64) == 1)
+        if not op.good:
+            api.ERR_clear_error()
+
+
+cdef bint cbc_encrypt(void *ctx, const uint8_t *text, uint32_t n, uint8_t *last) noexcept nogil:
+    """Encrypt whole blocks from where the chain stands; of the ciphertext only the last block is kept."""
+    cdef uint8_t scratch[1024]
+    cdef uint32_t size
+    cdef int done
+    while n:
+        size = min(n, <uint32_t> sizeof(scratch))
+        if api.EVP_CipherUpdate(ctx, scratch, &done, text, <int> size) != 1 or <uint32_t> done != size:
+            return False
+        text += size
+        n -= size
+        if not n:
+            memcpy(last, scratch + size - 16, 16)
+    return True
+
+
+cdef bint cbc_start(void *ctx, const uint8_t *key) noexcept nogil:
+    """Begin a chain with an IV of zero; `key`: a new one, or NULL."""
+    cdef uint8_t zero[16]
+    memset(zero, 0, 16)
+    return api.EVP_CipherInit_ex(ctx, NULL, NULL, key, zero, -1) == 1
+
+
+cdef bint xcbc_block(void *ctx, uint8_t value, uint8_t *out) noexcept nogil:
+    """One block of equal bytes, encrypted."""
+    cdef uint8_t block[16]
+    memset(block, value, 16)
+    return cbc_start(ctx, NULL) and cbc_encrypt(ctx, block, 16, out)
+
+
+cdef int key_xcbc(void *ctx, void *state, const uint8_t *key, uint32_t n, int encrypt) noexcept nogil:
+    cdef xcbc_state_t *xcbc = <xcbc_state_t *> state
+    cdef uint8_t k1[16]
+    cdef bint done
+    if n != 16 or not key_with(state, 3, key, 1):
+        return 0
+    done = (xcbc_block(xcbc.ctx, 1, k1) and xcbc_block(xcbc.ctx, 2, xcbc.whole)
+            and xcbc_block(xcbc.ctx, 3, xcbc.padded) and cbc_start(xcbc.ctx, k1))
+    wipe(k1, 16)
+    if not done:
+        cipher_free(state)
+        api.ERR_clear_error()
+    return done
+
+
+cdef void xcbc_compute(void *unused, op_t **ops, int n) noexcept nogil:
+    """RFC 3566 sec. 4: CBC over the message, its last block XORed with K2, or padded and XORed with K3."""
+    cdef int i
+    cdef uint32_t k, rest, front
+    cdef uint8_t last[16]
+    cdef const uint8_t *mask
+    cdef xcbc_state_t *xcbc
+    cdef op_t *op
+    for i in range(n):
+        op = ops[i]
+        xcbc = <xcbc_state_t *> op.key
+        front = (op.text_len - 1) & ~<uint32_t> 15 if op.text_len else 0
+        rest = op.text_len - front
+        memset(last, 0, 16)
+        memcpy(last, op.text + front, rest)
+        mask = xcbc.whole
+        if rest < 16:
+            last[rest] = 0x80
+            mask = xcbc.padded
+        for k in range(16):
+            last[k] ^= mask[k]
+        op.good = (cbc_start(xcbc.ctx, NULL) and cbc_encrypt(xcbc.ctx, op.text, front, op.tag)
+                   and cbc_encrypt(xcbc.ctx, last, 16, op.tag))
         if not op.good:
             api.ERR_clear_error()
 
@@ -321,9 +470,9 @@ cdef object open_library():
     raise OSError("no usable libcrypto (OpenSSL 3.0 or newer): " + "; ".join(reasons))
 
 
-cdef void put_cipher(int code, key_fn key_init, crypt_fn encrypt, crypt_fn decrypt):
+cdef void put_cipher(int code, key_fn key_init, crypt_fn encrypt, crypt_fn decrypt, uint32_t size=sizeof(state_t)):
     if ciphers[code] != NULL:
-        table.cipher[code] = cipher_t(sizeof(state_t), key_init, cipher_free, encrypt, decrypt)
+        table.cipher[code] = cipher_t(size, key_init, cipher_free, encrypt, decrypt)
 
 
 def load():
@@ -348,12 +497,19 @@ def load():
     for code in range(12, 15):
         put_cipher(code, key_gmac, gmac_seal, gmac_open)
     put_cipher(15, key_chacha, aead_seal, aead_open)
-    global hmac_alg
+    for code in range(16, 19):
+        put_cipher(code, key_ccm, ccm_seal, ccm_open, sizeof(ccm_state_t))
+    global hmac_alg, cmac_alg
     hmac_alg = api.EVP_MAC_fetch(NULL, b"HMAC", NULL)
+    cmac_alg = api.EVP_MAC_fetch(NULL, b"CMAC", NULL)
     hmac_keys = [NULL, key_md5, key_sha1, key_sha256, key_sha384, key_sha512]
     if hmac_alg != NULL:
         for code in range(1, 6):
             table.mac[code] = mac_t(sizeof(state_t), hmac_keys[code], mac_free, mac_compute)
+    if ciphers[3] != NULL:
+        table.mac[6] = mac_t(sizeof(xcbc_state_t), key_xcbc, cipher_free, xcbc_compute)
+    if cmac_alg != NULL:
+        table.mac[7] = mac_t(sizeof(state_t), key_cmac, mac_free, mac_compute)
     api.ERR_clear_error()
     table.ctx_new = ctx_new
     table.ctx_free = ctx_free

@@ -333,6 +333,7 @@ cdef inline uint8_t prepare(table_t *t, const view_t *batch, int64_t i, work_t *
         shape.iv_kind = IV_COUNTER
         shape.iv_len = 8
         shape.align_mask = 3
+        shape.salt_len = t.suites[sa.suite].shape.salt_len
         return protect(t, w, sa, &shape, flags & ~<uint32_t> UNUSUAL, &ip, old_ip, low, room, NULL, 0, NULL)
     return protect_any(t, w, sa, old_ip, length, low, room, iv, 0, scratch)
 

@@ -454,6 +454,7 @@ cdef int _suite(CoreSAD self, sa) except -1:
     s.shape.kind = CLASS_MAC if not enc.combined else CLASS_AEAD if enc.encrypts else CLASS_GMAC
     s.shape.iv_kind = IV_NONE if not enc.iv_len else IV_COUNTER if enc.salt_len else IV_RANDOM
     s.shape.iv_len = enc.iv_len
+    s.shape.salt_len = enc.salt_len
     s.shape.align_mask = enc.align - 1
     s.shape.block = enc.block
     s.shape.is_ctr = enc.salt_len != 0 and not enc.combined

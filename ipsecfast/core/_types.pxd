@@ -55,7 +55,7 @@ cdef enum:
     IV_RANDOM = 2        # CBC: unpredictable
 
 # One packet's work for a provider.  Providers know nothing of ESP.
-#   AEAD:  text ciphered in place, aad authenticated first; nonce is 12 bytes (16 may be read)
+#   AEAD:  text ciphered in place, aad authenticated first; nonce is 12 bytes, 11 with CCM (16 may be read)
 #   GMAC:  as AEAD with text_len 0: covered = aad then text (text stays as it is)
 #   CTR:   nonce is the 16-byte counter block;  CBC: nonce is the IV (8 or 16 bytes)
 #   MAC:   tag = MAC over text; the engine cuts and compares
@@ -107,6 +107,7 @@ cdef struct shape_t:
     uint8_t kind              # CLASS_*
     uint8_t iv_kind           # IV_*
     uint8_t iv_len
+    uint8_t salt_len          # in front of the IV in an AEAD's nonce
     uint8_t align_mask        # payload + trailer padded to align_mask + 1
     uint8_t block             # ciphertext is a multiple of it
     uint8_t is_ctr

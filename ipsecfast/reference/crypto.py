@@ -1,5 +1,7 @@
 """What an SA's algorithms do to one ESP payload, by pycryptodome and the standard library's HMAC.
 
+XCBC, which neither has, is a few lines over pycryptodome's AES.
+
 No IP headers, no padding, no windows here: ``seal`` and ``open_payload`` take the 8 bytes of ESP
 header, the IV and the payload with its trailer.  RFC 4303 sec. 3.3.2 and 3.4.4.
 """
@@ -10,8 +12,9 @@ import hmac
 from typing import Any, cast
 
 from Crypto.Cipher import AES, DES, DES3, ChaCha20_Poly1305
+from Crypto.Hash import CMAC
 
-from ..alg import Encryption
+from ..alg import Authentication, Encryption
 from ..sa import SecurityAssociation
 
 
@@ -55,7 +58,7 @@ def open_payload(
 
 
 def _aad(sa: SecurityAssociation, header: bytes, seq_hi: int) -> bytes:
-    # RFC 4106 sec. 5: SPI, then 32 or 64 bits of sequence number.
+    # RFC 4106 sec. 5, RFC 4309 sec. 5: SPI, then 32 or 64 bits of sequence number.
     return header[:4] + (seq_hi.to_bytes(4, "big") if sa.esn else b"") + header[4:]
 
 
@@ -69,15 +72,39 @@ def _icv(sa: SecurityAssociation, header: bytes, seq_hi: int, iv: bytes, ciphert
         return b""
     # RFC 4303 sec. 2.2.1: the high half is authenticated behind the packet, but not sent.
     data = header + iv + ciphertext + (seq_hi.to_bytes(4, "big") if sa.esn else b"")
-    return hmac.digest(sa.auth_key, data, sa.auth_alg.hash_name)[: icv_len(sa)]
+    return digest(sa.auth_alg, sa.auth_key, data)[: icv_len(sa)]
+
+
+def digest(alg: Authentication, key: bytes, data: bytes) -> bytes:
+    """The whole digest of a separate integrity algorithm, before it is cut to the ICV."""
+    if alg.name == "AES-CMAC-96":
+        return CMAC.new(key, data, ciphermod=AES).digest()
+    if alg.name == "AES-XCBC-96":
+        return _xcbc(key, data)
+    return hmac.digest(key, data, alg.hash_name)
+
+
+def _xcbc(key: bytes, data: bytes) -> bytes:
+    # RFC 3566 sec. 4: CBC under K1; the last block is XORed with K2, or padded and XORed with K3.
+    k1, k2, k3 = (AES.new(key, AES.MODE_ECB).encrypt(bytes((i,)) * 16) for i in (1, 2, 3))
+    front, last = data[: (len(data) - 1) // 16 * 16], data[(len(data) - 1) // 16 * 16 :]
+    mask = k2 if len(last) == 16 else k3
+    padded = last if len(last) == 16 else (last + b"\x80").ljust(16, b"\0")
+    block = bytes(a ^ b for a, b in zip(padded, mask, strict=True))
+    return bytes(AES.new(k1, AES.MODE_CBC, bytes(16)).encrypt(front + block)[-16:])
+
+
+def aead(algorithm: str, key: bytes, nonce: bytes, tag_len: int) -> Any:
+    """A combined-mode cipher object of pycryptodome."""
+    if algorithm == "CHACHA20-POLY1305":
+        return ChaCha20_Poly1305.new(key=key, nonce=nonce)
+    mode = AES.MODE_CCM if algorithm.startswith("AES-CCM") else AES.MODE_GCM
+    return AES.new(key, mode, nonce=nonce, mac_len=tag_len)
 
 
 def _aead(sa: SecurityAssociation, iv: bytes) -> Any:
-    # RFC 4106 sec. 4, RFC 4543 sec. 3.2, RFC 7634 sec. 2: the nonce is salt, then IV.
-    nonce = sa.salt + iv
-    if sa.encryption == "CHACHA20-POLY1305":
-        return ChaCha20_Poly1305.new(key=sa.enc_key, nonce=nonce)
-    return AES.new(sa.enc_key, AES.MODE_GCM, nonce=nonce, mac_len=icv_len(sa))
+    # RFC 4106 sec. 4, RFC 4309 sec. 4, RFC 4543 sec. 3.2, RFC 7634 sec. 2: the nonce is salt, then IV.
+    return aead(sa.encryption, sa.enc_key, sa.salt + iv, icv_len(sa))
 
 
 def _cipher(sa: SecurityAssociation, iv: bytes) -> Any:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Any
 
-from Crypto.Cipher import AES, DES, ChaCha20_Poly1305
+from Crypto.Cipher import AES, DES
 
-from .crypto import triple_des
+from ..alg import Authentication
+from . import crypto
 
 BytesLike = bytes | bytearray | memoryview
-
-
-def _aead(algorithm: str, key: BytesLike, nonce: BytesLike, tag_len: int) -> Any:
-    if algorithm == "CHACHA20-POLY1305":
-        return ChaCha20_Poly1305.new(key=bytes(key), nonce=bytes(nonce))
-    return AES.new(bytes(key), AES.MODE_GCM, nonce=bytes(nonce), mac_len=tag_len)
 
 
 def aead_seal(
     algorithm: str, key: BytesLike, nonce: BytesLike, aad: BytesLike, plaintext: BytesLike, tag_len: int
 ) -> tuple[bytes, bytes]:
     """(ciphertext, tag)."""
-    cipher = _aead(algorithm, key, nonce, tag_len)
+    cipher = crypto.aead(algorithm, bytes(key), bytes(nonce), tag_len)
     cipher.update(bytes(aad))
     ciphertext, tag = cipher.encrypt_and_digest(bytes(plaintext))
     return bytes(ciphertext), bytes(tag)
@@ -32,7 +26,7 @@ def aead_open(
     algorithm: str, key: BytesLike, nonce: BytesLike, aad: BytesLike, ciphertext: BytesLike, tag: BytesLike
 ) -> tuple[bytes, bytes] | None:
     """(plaintext, b""), or None if the tag is wrong."""
-    cipher = _aead(algorithm, key, nonce, len(tag))
+    cipher = crypto.aead(algorithm, bytes(key), bytes(nonce), len(tag))
     cipher.update(bytes(aad))
     try:
         return bytes(cipher.decrypt_and_verify(bytes(ciphertext), bytes(tag))), b""
@@ -50,12 +44,12 @@ def crypt(algorithm: str, key: BytesLike, iv: BytesLike, data: BytesLike, encryp
     if algorithm == "DES-CBC":
         cipher = DES.new(key, DES.MODE_CBC, iv)
     elif algorithm == "3DES-CBC":
-        cipher = triple_des(key, iv)
+        cipher = crypto.triple_des(key, iv)
     else:
         cipher = AES.new(key, AES.MODE_CBC, iv)
     return bytes(cipher.encrypt(data) if encrypt else cipher.decrypt(data))
 
 
-def hmac_digest(hash_name: str, key: BytesLike, data: BytesLike) -> bytes:
+def digest(algorithm: Authentication, key: BytesLike, data: BytesLike) -> bytes:
     """The whole digest."""
-    return hmac.digest(bytes(key), bytes(data), hash_name)
+    return crypto.digest(algorithm, bytes(key), bytes(data))
