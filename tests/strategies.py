@@ -170,7 +170,9 @@ def payload_lengths(draw: Draw) -> int:
 
 
 @st.composite
-def inner_packets(draw: Draw, *, version: int | None = None, dst: Any = None, fragments: bool = True) -> bytes:
+def inner_packets(
+    draw: Draw, *, version: int | None = None, dst: Any = None, fragments: bool = True
+) -> bytes:
     """A sound IPv4 or IPv6 packet: options, extension headers, any length, any traffic class.
 
     ``fragments=False`` leaves out fragments, which transport mode refuses (atomic ones stay).

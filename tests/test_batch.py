@@ -189,11 +189,7 @@ def test_result_columns(provider: str) -> None:
     for n in (0, 1, 65):
         result = ipsecfast.decapsulate(PacketBatch.from_packets([PROTECTED] * n), sad)
         assert [c.dtype.name for c in (result.status, result.handle, result.seq, result.failed_layer)] == [
-            "uint8",
-            "int64",
-            "uint64",
-            "uint8",
-        ]
+            "uint8", "int64", "uint64", "uint8"]
         for column in (result.status, result.handle, result.seq, result.failed_layer):
             assert column.shape == (n,) and not (n and column.flags.writeable)
         assert len(result) == n and result.ok == (n == 1) and set(result.handle.tolist()) <= {handle}

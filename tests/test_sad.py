@@ -51,11 +51,8 @@ def test_duplicates(provider: str) -> None:
     sad = SAD(provider=provider)
     sa = gen.make_sa(GCM)
     different = [
-        (sa, "inbound"),
-        (sa, "outbound"),
-        (gen.make_sa(GCM, dst=None), "inbound"),
-        (gen.make_sa(GCM, dst=gen.ADDRESSES[4][2]), "inbound"),
-        (gen.make_sa(GCM, spi=0x1001), "inbound"),
+        (sa, "inbound"), (sa, "outbound"), (gen.make_sa(GCM, dst=None), "inbound"),
+        (gen.make_sa(GCM, dst=gen.ADDRESSES[4][2]), "inbound"), (gen.make_sa(GCM, spi=0x1001), "inbound"),
         (gen.make_sa(GCM, src=gen.ADDRESSES[6][0], dst=gen.ADDRESSES[6][1]), "inbound"),
     ]
     for one, direction in different:
@@ -238,28 +235,15 @@ def test_wrong_use(provider: str, name: str) -> None:
 @pytest.mark.parametrize("provider", EVERY)
 def test_no_text_shows_a_key(provider: str) -> None:
     """repr, str and the texts of errors, whatever is wrong."""
-    good = {
-        "spi": 0x505,
-        "src": "192.0.2.1",
-        "dst": "192.0.2.2",
-        "encryption": "AES-CBC-128",
-        "enc_key": SECRET,
-        "authentication": "HMAC-MD5-96",
-        "auth_key": SECRET,
-    }
+    good = {"spi": 0x505, "src": "192.0.2.1", "dst": "192.0.2.2", "encryption": "AES-CBC-128", "enc_key": SECRET,
+            "authentication": "HMAC-MD5-96", "auth_key": SECRET}
     sa = SecurityAssociation(**good)
     sad = SAD(capacity=1, provider=provider)
     sad.add(sa, direction="inbound")
     texts = [repr(sa), str(sa), f"{sa}", repr(sad), str(sad)]
     wrong = [
-        {"enc_key": SECRET * 2},
-        {"auth_key": SECRET * 2},
-        {"salt": SECRET},
-        {"enc_key": SECRET.hex()},
-        {"auth_key": list(SECRET)},
-        {"authentication": "NONE"},
-        {"encryption": "AES-GCM-128"},
-        {"spi": 0},
+        {"enc_key": SECRET * 2}, {"auth_key": SECRET * 2}, {"salt": SECRET}, {"enc_key": SECRET.hex()},
+        {"auth_key": list(SECRET)}, {"authentication": "NONE"}, {"encryption": "AES-GCM-128"}, {"spi": 0},
     ]
     for change in wrong:
         with pytest.raises((TypeError, ValueError)) as caught:
