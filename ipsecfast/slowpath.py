@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,24 +21,23 @@ class SlowPath:
     def __init__(self, capacity: int) -> None:
         self._table = ReferenceTable()
         self._capacity = capacity
-        self._count = 0
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._table)
 
     def add(self, sa: SecurityAssociation, direction: Direction, seq: int) -> int:
-        if self._count == self._capacity:
+        if len(self) == self._capacity:
             raise SADFullError(f"the SAD is full: its capacity is {self._capacity} SAs")
-        handle = self._table.add(sa, direction, seq)
-        self._count += 1
-        return handle
+        return self._table.add(sa, direction, seq)
+
+    def bundle(self, handles: Sequence[int]) -> int:
+        return self._table.bundle(handles)
 
     def update(self, handle: int, seq_hi: int) -> None:
         self._table.update(handle, seq_hi=seq_hi)
 
     def delete(self, handle: int) -> None:
         self._table.delete(handle)
-        self._count -= 1
 
     def counters(self, handle: int) -> tuple[int, int, list[int], int]:
         s = self._table.statistics(handle)

@@ -1,9 +1,10 @@
-"""What an SA's algorithms do to one ESP payload, by pycryptodome and the standard library's HMAC.
+"""What an SA's algorithms do to one packet, by pycryptodome and the standard library's HMAC.
 
 XCBC, which neither has, is a few lines over pycryptodome's AES.
 
 No IP headers, no padding, no windows here: ``seal`` and ``open_payload`` take the 8 bytes of ESP
-header, the IV and the payload with its trailer.  RFC 4303 sec. 3.3.2 and 3.4.4.
+header, the IV and the payload with its trailer, ``ah_icv`` the bytes that AH covers.
+RFC 4303 sec. 3.3.2 and 3.4.4, RFC 4302 sec. 3.3.3.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ def one_pass(alg: Encryption) -> bool:
 def icv_len(sa: SecurityAssociation) -> int:
     """Bytes of ICV on the wire: SecurityAssociation has put the default where None stood."""
     return cast(int, sa.icv_len)
+
+
+def iv_len(sa: SecurityAssociation) -> int:
+    """Bytes of IV on the wire, in front of ESP's payload or of AH's ICV."""
+    return sa.auth_alg.iv_len or sa.enc_alg.iv_len
 
 
 def seal(sa: SecurityAssociation, header: bytes, seq_hi: int, iv: bytes, payload: bytes) -> tuple[bytes, bytes]:
@@ -57,9 +63,19 @@ def open_payload(
     return bytes(_cipher(sa, iv).decrypt(ciphertext)) if alg.encrypts else ciphertext
 
 
+def ah_icv(sa: SecurityAssociation, seq_hi: int, iv: bytes, covered: bytes) -> bytes:
+    """The ICV of an AH SA over the bytes that :func:`ipsecfast.reference.ah.covered` gives."""
+    if not sa.auth_alg.iv_len:
+        return _mac(sa, seq_hi, covered)
+    # RFC 4543 sec. 4: all that AH covers, its own IV with it, is AAD.
+    gmac = AES.new(sa.auth_key, AES.MODE_GCM, nonce=sa.salt + iv, mac_len=icv_len(sa))
+    gmac.update(covered + _seq_hi_of(sa, seq_hi))
+    return bytes(gmac.digest())
+
+
 def _aad(sa: SecurityAssociation, header: bytes, seq_hi: int) -> bytes:
     # RFC 4106 sec. 5, RFC 4309 sec. 5: SPI, then 32 or 64 bits of sequence number.
-    return header[:4] + (seq_hi.to_bytes(4, "big") if sa.esn else b"") + header[4:]
+    return header[:4] + _seq_hi_of(sa, seq_hi) + header[4:]
 
 
 def _icv(sa: SecurityAssociation, header: bytes, seq_hi: int, iv: bytes, ciphertext: bytes) -> bytes:
@@ -68,11 +84,18 @@ def _icv(sa: SecurityAssociation, header: bytes, seq_hi: int, iv: bytes, ciphert
         gmac = _aead(sa, iv)
         gmac.update(_aad(sa, header, seq_hi) + iv + ciphertext)
         return bytes(gmac.digest())
-    if not sa.auth_alg.code:
-        return b""
-    # RFC 4303 sec. 2.2.1: the high half is authenticated behind the packet, but not sent.
-    data = header + iv + ciphertext + (seq_hi.to_bytes(4, "big") if sa.esn else b"")
+    return _mac(sa, seq_hi, header + iv + ciphertext) if sa.auth_alg.code else b""
+
+
+def _mac(sa: SecurityAssociation, seq_hi: int, data: bytes) -> bytes:
+    """The separate ICV of an SA, ESP's or AH's."""
+    data += _seq_hi_of(sa, seq_hi)
     return digest(sa.auth_alg, sa.auth_key, data)[: icv_len(sa)]
+
+
+def _seq_hi_of(sa: SecurityAssociation, seq_hi: int) -> bytes:
+    # RFC 4303 sec. 2.2.1, RFC 4302 sec. 2.5.1: the high half is authenticated behind the packet, but not sent.
+    return seq_hi.to_bytes(4, "big") if sa.esn else b""
 
 
 def digest(alg: Authentication, key: bytes, data: bytes) -> bytes:

@@ -1,46 +1,48 @@
-"""Taking ESP off one packet: RFC 4303 sec. 3.4, RFC 3948, RFC 6040, RFC 4301 sec. 5.2.
+"""Taking ESP and AH off one packet: RFC 4303 sec. 3.4, 4302 sec. 3.4, 3948, 6040, 4301 sec. 5.2.
 
-One layer, as :func:`_open_layer` does it:
+One layer, as :func:`_open_esp` and :func:`_open_ah` do it:
 
-1. lengths: IV, two bytes of trailer and ICV must be there, the ciphertext in whole blocks;
+1. lengths: ESP has room for IV, two bytes of trailer and ICV, its ciphertext is whole blocks; AH is as long
+   as its SA says and lies in the packet, and the headers that it covers can be read;
 2. the window says whether the number is acceptable, and which 64 bits it stands for;
 3. ICV and decryption;
 4. the number is marked, whatever comes after;
-5. padding and next header are checked and cut off;
-6. transport: the IP headers close the gap that ESP (and UDP) leave;
+5. ESP's padding is checked and cut off;
+6. transport: the IP headers close the gap that ESP (and UDP) or AH leave;
    tunnel: the inner packet goes on alone, with the outer ECN mark, without TFC padding.
 
-Nothing is reassembled and AH is not taken off.
+Nothing is reassembled.
 """
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 
 from ..status import PacketStatus
-from . import ip
-from .crypto import icv_len, one_pass, open_payload
+from . import ah, ip
+from .crypto import ah_icv, icv_len, iv_len, one_pass, open_payload
 from .result import Result
-from .table import Entry, ReferenceTable
+from .table import Entry, Protocol, ReferenceTable
 from .window import SEQ32
 
 MAX_LAYERS = 8
 
 ESP_HEADER_LEN = 8
 ESP_TRAILER_LEN = 2
-_AH_MIN_LEN = 12
 _IKE_MARKER = bytes(4)  # RFC 3948 sec. 2.2
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where ESP lies in a packet; offsets in bytes."""
+    """Where ESP or AH lies in a packet; offsets in bytes."""
 
     ip_len: int
     headers_len: int  # IP headers, without UDP
     proto_ofs: int
-    esp: int
-    end: int  # of the ESP packet, by the IP or UDP length
+    protocol: Protocol
+    start: int  # of the ESP or AH header
+    end: int  # of what it protects, by the IP or UDP length
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,13 @@ def decapsulate(table: ReferenceTable, packet: bytes) -> Result:
         depth += 1
     if layer.status is PacketStatus.OK:
         return Result(layer.status, layer.packet, outermost.seq, entry.handle)
-    # By the time an inner layer was looked at, the outer ones had been decrypted.
+    # By the time an inner layer was looked at, the outer ones had been taken off.
     wiped = layer.wiped or depth > 0
     return Result(
         layer.status,
         seq=outermost.seq,
         handle=entry.handle,
-        wiped_from=found.esp if wiped else None,
+        wiped_from=found.start if wiped else None,
         failed_layer=depth,
     )
 
@@ -86,8 +88,9 @@ def _find(table: ReferenceTable, packet: bytes) -> tuple[Entry, _Found] | Packet
     found = _locate(table, packet)
     if isinstance(found, PacketStatus):
         return found
-    spi = int.from_bytes(packet[found.esp : found.esp + 4], "big")
-    entry = table.lookup(spi, ip.destination(packet))
+    spi_ofs = found.start + (4 if found.protocol == "ah" else 0)
+    spi = int.from_bytes(packet[spi_ofs : spi_ofs + 4], "big")
+    entry = table.lookup(found.protocol, spi, ip.destination(packet), ip.source(packet))
     return PacketStatus.NO_SA if entry is None else (entry, found)
 
 
@@ -112,7 +115,9 @@ def _locate(table: ReferenceTable, packet: bytes) -> _Found | PacketStatus:
     if ip_len > len(packet):
         return PacketStatus.MALFORMED
     if headers.proto == ip.PROTO_AH:
-        return PacketStatus.NO_SA if end - start >= _AH_MIN_LEN else PacketStatus.MALFORMED
+        if end - start < ah.HEADER_LEN:
+            return PacketStatus.MALFORMED
+        return _Found(ip_len, start, headers.proto_ofs, "ah", start, end)
     esp = start
     if headers.proto == ip.PROTO_UDP:
         esp = start + ip.UDP_LEN
@@ -125,30 +130,30 @@ def _locate(table: ReferenceTable, packet: bytes) -> _Found | PacketStatus:
             return PacketStatus.NOT_IPSEC
     if end - esp < ESP_HEADER_LEN:
         return PacketStatus.MALFORMED
-    return _Found(ip_len, start, headers.proto_ofs, esp, end)
+    return _Found(ip_len, start, headers.proto_ofs, "esp", esp, end)
 
 
 def _take_off(entry: Entry, packet: bytes, found: _Found) -> _Layer:
-    layer = _open_layer(entry, packet, found)
+    layer = (_open_ah if found.protocol == "ah" else _open_esp)(entry, packet, found)
     entry.count(layer.status, found.ip_len)
     return layer
 
 
-def _open_layer(entry: Entry, packet: bytes, found: _Found) -> _Layer:
+def _open_esp(entry: Entry, packet: bytes, found: _Found) -> _Layer:
     sa, alg = entry.sa, entry.sa.enc_alg
-    iv_ofs = found.esp + ESP_HEADER_LEN
+    iv_ofs = found.start + ESP_HEADER_LEN
     payload_ofs = iv_ofs + alg.iv_len
     icv_ofs = found.end - icv_len(sa)
     if icv_ofs - payload_ofs < ESP_TRAILER_LEN or (icv_ofs - payload_ofs) % alg.block:
         return _Layer(PacketStatus.MALFORMED)
 
-    acceptable, seq = entry.window.check(int.from_bytes(packet[found.esp + 4 : iv_ofs], "big"))
+    acceptable, seq = entry.window.check(int.from_bytes(packet[found.start + 4 : iv_ofs], "big"))
     if not acceptable:
         return _Layer(PacketStatus.REPLAYED, seq=seq)
 
     payload = open_payload(
         sa,
-        header=packet[found.esp : iv_ofs],
+        header=packet[found.start : iv_ofs],
         seq_hi=seq // SEQ32,
         iv=packet[iv_ofs:payload_ofs],
         ciphertext=packet[payload_ofs:icv_ofs],
@@ -164,6 +169,30 @@ def _open_layer(entry: Entry, packet: bytes, found: _Found) -> _Layer:
     return _Layer(PacketStatus.OK, result, seq)
 
 
+def _open_ah(entry: Entry, packet: bytes, found: _Found) -> _Layer:
+    sa, start = entry.sa, found.start
+    payload_ofs = start + ah.declared_len(packet, start)
+    if not ah.is_acceptable(sa, ip.version(packet), payload_ofs - start) or payload_ofs > found.end:
+        return _Layer(PacketStatus.MALFORMED)
+    covered = ah.covered(sa, packet[: found.end], start)
+    if covered is None:
+        return _Layer(PacketStatus.MALFORMED)
+
+    iv_ofs = start + ah.HEADER_LEN
+    acceptable, seq = entry.window.check(int.from_bytes(packet[start + 8 : iv_ofs], "big"))
+    if not acceptable:
+        return _Layer(PacketStatus.REPLAYED, seq=seq)
+
+    icv_ofs = iv_ofs + iv_len(sa)
+    icv = ah_icv(sa, seq // SEQ32, packet[iv_ofs:icv_ofs], covered)
+    if not hmac.compare_digest(icv, packet[icv_ofs : icv_ofs + len(icv)]):
+        return _Layer(PacketStatus.AUTH_FAILED, seq=seq)
+    entry.window.mark(seq)
+
+    result = _delivered(entry, packet, found, packet[payload_ofs : found.end], packet[start])
+    return _Layer(result, seq=seq) if isinstance(result, PacketStatus) else _Layer(PacketStatus.OK, result, seq)
+
+
 def _strip(entry: Entry, packet: bytes, found: _Found, payload: bytes) -> bytes | PacketStatus:
     """Cut the trailer off and build the packet that ESP carried."""
     sa = entry.sa
@@ -176,7 +205,12 @@ def _strip(entry: Entry, packet: bytes, found: _Found, payload: bytes) -> bytes 
         return PacketStatus.MALFORMED
     if next_header == ip.PROTO_NONE:
         return PacketStatus.DUMMY
-    data = payload[:data_len]
+    return _delivered(entry, packet, found, payload[:data_len], next_header)
+
+
+def _delivered(entry: Entry, packet: bytes, found: _Found, data: bytes, next_header: int) -> bytes | PacketStatus:
+    """The packet that ESP or AH carried."""
+    sa = entry.sa
     if sa.mode == "tunnel" or (sa.mode == "any" and next_header in (ip.PROTO_IPV4, ip.PROTO_IPV6)):
         return _inner_packet(entry, packet, data, next_header)
     return ip.finish(packet[: found.headers_len], found.proto_ofs, next_header, data)

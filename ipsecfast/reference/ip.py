@@ -1,6 +1,6 @@
 """IPv4 and IPv6 headers: lengths, the way to the protocol, checksums, ECN.
 
-No ESP and no crypto here.  RFC 791, RFC 8200 sec. 4, RFC 1071, RFC 1624, RFC 6040.
+No ESP, no AH and no crypto here.  RFC 791, RFC 8200 sec. 4, RFC 1071, RFC 1624, RFC 6040.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _IPV4_MF_AND_OFFSET = 0x3FFF
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """The IP headers in front of ``proto``: extension headers that ESP may follow count as walked."""
+    """The IP headers in front of ``proto``: extension headers that ESP or AH may follow count as walked."""
 
     end: int  # bytes; where the protocol's own header starts
     proto: int
@@ -106,6 +106,13 @@ def destination(packet: bytes) -> Address:
     if version(packet) == 4:
         return ipaddress.IPv4Address(packet[16:20])
     return ipaddress.IPv6Address(packet[24:40])
+
+
+def source(packet: bytes) -> Address:
+    """The source address field of the IP header."""
+    if version(packet) == 4:
+        return ipaddress.IPv4Address(packet[12:16])
+    return ipaddress.IPv6Address(packet[8:24])
 
 
 def traffic_class(packet: bytes) -> int:
