@@ -1,7 +1,10 @@
-"""ESP payloads sealed and opened in a few lines on pycryptodome and hashlib: a judge beside every implementation.
+"""ESP and AH sealed and opened in a few lines on pycryptodome and hashlib: a judge beside every implementation.
 
-RFC 4303 with RFC 4106, 4309, 4543, 7634, 3686, 3602, 2405, 2451, the HMACs, RFC 3566 and RFC 4494.  The payload here is
-what gets encrypted: data, padding, pad length and next header.
+"""ESP and AH sealed and opened in a few lines on pycryptodome and hashlib: a judge beside every implementation.
+
+What AH covers is for the test to say, byte by byte.  RFC 4302 and 4303 with RFC 4106, 4309, 4543, 7634, 3686, 3602,
+2405, 2451, the HMACs, RFC 3566 and RFC 4494.  The payload here is what gets encrypted: data, padding, pad length and
+next header.
 """
 
 from __future__ import annotations
@@ -54,6 +57,23 @@ def payload_of(sa: SecurityAssociation, packet: bytes, seq_hi: int = 0) -> bytes
         aead.verify(icv)
         return text
     return bytes(aead.decrypt_and_verify(text, icv))
+
+
+def ah(
+    sa: SecurityAssociation, next_header: int, seq: int = 1, *, size: int, iv: bytes = b"", pad: bytes = b""
+) -> bytes:
+    """An AH of ``size`` bytes with its ICV zeroed; ``pad`` stands at its end."""
+    start = struct.pack(">BBHII", next_header, size // 4 - 2, 0, sa.spi, seq & 0xFFFFFFFF) + iv
+    return start + bytes(size - len(start) - len(pad)) + pad
+
+
+def ah_icv(sa: SecurityAssociation, covered: bytes, seq_hi: int = 0, iv: bytes = b"") -> bytes:
+    """The ICV over what an AH covers."""
+    if not sa.authentication.startswith("AES-GMAC"):
+        return _mac(sa, covered, seq_hi)
+    gmac = AES.new(sa.auth_key, AES.MODE_GCM, nonce=sa.salt + iv, mac_len=_icv_len(sa))
+    gmac.update(covered + (struct.pack(">I", seq_hi) if sa.esn else b""))
+    return bytes(gmac.digest())
 
 
 def _icv_len(sa: SecurityAssociation) -> int:

@@ -1,7 +1,7 @@
-"""Published vectors through the public surface, on every provider: primitives, ESP packets, replay windows.
+"""Published vectors through the public surface, on every provider: primitives, packets, replay windows.
 
 ``vector_files`` says where the files lie and whose they are.  One test runs one file and names every vector in it
-that does not hold.  Packets that AH protects are left out.
+that does not hold.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from helpers import (
     patched,
     udp6_sum,
 )
-from vector_files import Vector, association, files, inbound_esp, outbound_esp, seq_before
+from vector_files import Vector, association, files, inbound, layers, outbound
 
 from ipsecfast import (
     SAD,
@@ -105,8 +105,9 @@ def _decapsulate(
     provider: str, v: Vector, *packets: bytes, sad: SAD | None = None
 ) -> tuple[SAD, list[int], list[bytes]]:
     if sad is None:
-        sad = SAD(capacity=1, provider=provider)
-        sad.add(association(v["sa"]), direction="inbound", seq=seq_before(v))
+        sad = SAD(capacity=2, provider=provider)
+        for sa, seq in layers(v):
+            sad.add(sa, direction="inbound", seq=seq)
     batch = PacketBatch.from_packets(packets)
     status = decapsulate(batch, sad).status.tolist()
     return sad, status, batch.to_packets()
@@ -119,7 +120,7 @@ def _assert_refused(v: Vector, before: bytes, after: bytes) -> None:
     assert after in (before, wiped)
 
 
-@pytest.mark.parametrize("some", files("packet", wanted=inbound_esp))
+@pytest.mark.parametrize("some", files("packet", wanted=inbound))
 def test_packets_inbound(some: list[Vector], provider: str) -> None:
     _assert_each_holds(some, lambda v: _check_inbound(v, provider))
 
@@ -145,19 +146,26 @@ def _check_inbound(v: Vector, provider: str) -> None:
     _assert_refused(v, forged, after[0])
 
 
-@pytest.mark.parametrize("some", files("packet", wanted=outbound_esp))
+@pytest.mark.parametrize("some", files("packet", wanted=outbound))
 def test_packets_outbound(some: list[Vector], provider: str) -> None:
     _assert_each_holds(some, lambda v: _check_outbound(v, provider))
 
 
 def _check_outbound(v: Vector, provider: str) -> None:
-    sad, want, ofs, iv = SAD(capacity=1, provider=provider), H(v["protected"]), v["offset"], H(v["iv"])
-    handle = sad.add(association(v["sa"]), direction="outbound", seq=seq_before(v))
-    batch = PacketBatch.from_packets([H(v["plain"])], headroom=128, tailroom=128)
-    result = encapsulate(batch, sad, handle, iv=np.frombuffer(iv, np.uint8).reshape(1, -1))
-    (got,) = batch.to_packets()
-    assert result.status.tolist() == [OK] and int(result.seq[0]) & 0xFFFFFFFF == v["seq"]
-    assert got[ofs:] == want[ofs:]
+    if "inner_sa" in v:
+        (sa, seq), (inner_sa, inner_seq) = layers(v)
+        mid = _encapsulate(provider, inner_sa, inner_seq, H(v["plain"]), H(v["inner_iv"]))
+        want, ofs = H(v["mid"]), v["offset"]
+        assert mid[ofs:] == want[ofs:]
+        assert _encapsulate(provider, sa, seq, want, H(v["iv"])) == H(v["protected"])
+        return
+    ((sa, seq),) = layers(v)
+    want, ofs = H(v["protected"]), v["offset"]
+    got = _encapsulate(provider, sa, seq, H(v["plain"]), H(v["iv"]))
+    if sa.protocol == "ah" and sa.mode == "tunnel" and got[0] >> 4 == 4:
+        _assert_ah4_tunnel(sa, got, want, (seq + 1) >> 32)
+    else:
+        assert got[ofs:] == want[ofs:]
     if not v["encap_exact_whole"]:
         return
     if got[0] >> 4 == 4:
@@ -174,13 +182,34 @@ def _check_outbound(v: Vector, provider: str) -> None:
         assert (got[0] >> 4, got[sizes], got[proto], got[ends]) == (want[0] >> 4, want[sizes], want[proto], want[ends])
 
 
-@pytest.mark.parametrize("some", files("packet", least=2, wanted=inbound_esp))
+def _encapsulate(provider: str, sa: SecurityAssociation, seq: int, plain: bytes, iv: bytes) -> bytes:
+    sad = SAD(capacity=1, provider=provider)
+    batch = PacketBatch.from_packets([plain], headroom=128, tailroom=128)
+    rows = np.frombuffer(iv, np.uint8).reshape(1, -1)
+    result = encapsulate(batch, sad, sad.add(sa, direction="outbound", seq=seq), iv=rows)
+    assert result.status.tolist() == [OK] and int(result.seq[0]) == seq + 1
+    return batch.to_packets()[0]
+
+
+def _assert_ah4_tunnel(sa: SecurityAssociation, got: bytes, want: bytes, seq_hi: int) -> None:
+    """All as wanted but the ICV: it covers the outer identification, which is the sender's choice."""
+    assert sa.icv_len is not None
+    icv = slice(32, 32 + sa.icv_len)
+    assert (got[20:32], got[icv.stop :]) == (want[20:32], want[icv.stop :])
+    covered = got[:1] + b"\0" + got[2:6] + bytes(3) + got[9:10] + bytes(2) + got[12:32] + bytes(sa.icv_len)
+    assert got[icv] == by_hand.ah_icv(sa, covered + got[icv.stop :], seq_hi)
+
+
+@pytest.mark.parametrize("some", files("packet", least=2, wanted=inbound))
 def test_packets_in_one_batch(some: list[Vector], provider: str) -> None:
     """The same verdicts in one shuffled batch, each packet between canaries and without room to grow."""
     some = list({(v["sa"]["spi"], v["sa"]["dst"]): v for v in some}.values())
     random.Random(4303).shuffle(some)
-    sad = SAD(capacity=len(some), provider=provider)
-    handles = [sad.add(association(v["sa"]), direction="inbound", seq=seq_before(v)) for v in some]
+    sad = SAD(capacity=2 * len(some), provider=provider)
+    handles = []
+    for v in some:
+        outermost, *_ = [sad.add(sa, direction="inbound", seq=seq) for sa, seq in layers(v)]
+        handles.append(outermost)
 
     packets, canary = [H(v["protected"]) for v in some], b"\xa5" * 32
     memory = bytearray(canary + b"".join(packet + canary for packet in packets))

@@ -43,14 +43,22 @@ def vectors(path: Path) -> list[Vector]:
     return found
 
 
-def inbound_esp(v: Vector) -> bool:
-    """Is it a packet that ESP alone protects, for decapsulation?"""
-    return v["sa"]["protocol"] == "esp" and "inner_sa" not in v and v["direction"] != "encap"
+def inbound(v: Vector) -> bool:
+    """Is it a packet for decapsulation?"""
+    return bool(v["direction"] != "encap")
 
 
-def outbound_esp(v: Vector) -> bool:
-    """Is it a packet that ESP alone protects, which encapsulation must reproduce?"""
-    return v["sa"]["protocol"] == "esp" and "inner_sa" not in v and v["direction"] != "decap" and v["encap_exact"]
+def outbound(v: Vector) -> bool:
+    """Is it a packet which encapsulation must reproduce?"""
+    return v["direction"] != "decap" and bool(v["encap_exact"])
+
+
+def layers(v: Vector) -> list[tuple[SecurityAssociation, int]]:
+    """The SAs of a packet vector, the outermost first, with the numbers they are added with."""
+    sas = [(association(v["sa"]), seq_before(v))]
+    if "inner_sa" in v:
+        sas.append((association(v["inner_sa"]), seq_before({"sa": v["inner_sa"], "seq": v["inner_seq"]})))
+    return sas
 
 
 def association(d: Vector) -> SecurityAssociation:

@@ -62,7 +62,11 @@ def covered(sa: SecurityAssociation, packet: bytes, ofs: int) -> bytes | None:
 
     ``packet`` ends where its IP length says; what stands in place of the ICV does not matter.
     """
-    in_front = _ipv4_on_arrival(packet[:ofs]) if ip.version(packet) == 4 else _ipv6_on_arrival(packet[:ofs])
+    if ip.version(packet) == 4:
+        # A packet that is where its SA ends has arrived, whatever its source route says.
+        in_front = _ipv4_on_arrival(packet[:ofs], arrived=ip.destination(packet) == sa.dst)
+    else:
+        in_front = _ipv6_on_arrival(packet[:ofs])
     if in_front is None:
         return None
     icv_ofs = ofs + HEADER_LEN + iv_len(sa)
@@ -73,7 +77,7 @@ def _aligned(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
-def _ipv4_on_arrival(header: bytes) -> bytes | None:
+def _ipv4_on_arrival(header: bytes, arrived: bool) -> bytes | None:
     """RFC 4302 sec. 3.3.3.1.1 and appendix A1: TOS, flags, offset, TTL, checksum and options may change."""
     destination = header[16:20]
     options, pos = b"", 20
@@ -96,7 +100,7 @@ def _ipv4_on_arrival(header: bytes) -> bytes | None:
             if option[2] <= length:  # the pointer: hops are left, and the last one is the receiver
                 if length < 7:
                     return None
-                destination = option[-4:]
+                destination = destination if arrived else option[-4:]
         options += option if kind in _IMMUTABLE_OPTIONS else bytes(length)
         pos += length
     kept = header[:1] + b"\0" + header[2:6] + bytes(3) + header[9:10] + bytes(2)

@@ -106,15 +106,13 @@ class ReferenceTable:
     def bundle(self, handles: Sequence[int], handle: int | None = None) -> int:
         """Return a handle that protects with several outbound SAs, the innermost first.
 
-        Raises TypeError for anything but ints, KeyError for an unknown handle, ValueError unless they are
-        1 to 8 different outbound SAs, or for a ``handle`` in use.
+        Raises TypeError for anything but ints, KeyError for one that names no SA (a bundle is none), ValueError
+        unless they are 1 to 8 different outbound SAs, or for a ``handle`` in use.
         """
         members = tuple(map(operator.index, handles))
         if not 1 <= len(members) <= MAX_BUNDLE or len(set(members)) != len(members):
             raise ValueError(f"handles: got {list(members)}, wanted 1 to {MAX_BUNDLE} different ones")
         for member in members:
-            if member in self._bundles:
-                raise ValueError(f"handles: {member} is a bundle itself, wanted outbound SAs")
             _assert_outbound(self.entry(member))
         handle = self._free_handle(handle)
         self._bundles[handle] = members
