@@ -113,7 +113,7 @@ def keyed(encryption: str, authentication: str = "NONE", **fields: Any) -> Secur
         "dst": "192.0.2.2",
         "encryption": encryption,
         "enc_key": bytes(range(1, enc.key_len + 1)),
-        "salt": bytes(range(0xA0, 0xA0 + enc.salt_len)),
+        "salt": bytes(range(0xA0, 0xA0 + (auth.salt_len or enc.salt_len))),
         "authentication": authentication,
         "auth_key": bytes(range(0x40, 0x40 + auth.key_len)),
         "allow_reserved_spi": True,
