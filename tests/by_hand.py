@@ -1,7 +1,5 @@
 """ESP and AH sealed and opened in a few lines on pycryptodome and hashlib: a judge beside every implementation.
 
-"""ESP and AH sealed and opened in a few lines on pycryptodome and hashlib: a judge beside every implementation.
-
 What AH covers is for the test to say, byte by byte.  RFC 4302 and 4303 with RFC 4106, 4309, 4543, 7634, 3686, 3602,
 2405, 2451, the HMACs, RFC 3566 and RFC 4494.  The payload here is what gets encrypted: data, padding, pad length and
 next header.
