@@ -126,7 +126,7 @@ def _esp_of(packet: bytes, in_udp: bool) -> bytes:
 
 
 @functools.cache
-def _scapy() -> tuple[Any, Any]:
+def scapy_modules() -> tuple[Any, Any]:
     """scapy's IPsec and IP modules."""
     pytest.importorskip("scapy", reason="scapy is not installed")
     ipsec = importlib.import_module("scapy.layers.ipsec")
@@ -135,11 +135,12 @@ def _scapy() -> tuple[Any, Any]:
     return ipsec, {4: ipsec.IP, 6: ipsec.IPv6}
 
 
-def _scapy_sa(sa: SecurityAssociation, way: Way) -> Any:
-    ipsec, ip = _scapy()
+def scapy_sa(sa: SecurityAssociation, way: Way) -> Any:
+    """scapy's SA of the same keys, whose numbers go on where ``way.last_seq`` ends."""
+    ipsec, ip = scapy_modules()
     family = sa.encryption if sa.encryption in SCAPY_ENCRYPTION else sa.encryption.rpartition("-")[0]
     return ipsec.SecurityAssociation(
-        ipsec.ESP,
+        ipsec.ESP if sa.protocol == "esp" else ipsec.AH,
         spi=sa.spi,
         seq_num=SEQ_LO + 1,
         crypt_algo=SCAPY_ENCRYPTION[family],
@@ -155,16 +156,16 @@ def _scapy_sa(sa: SecurityAssociation, way: Way) -> Any:
 
 @functools.cache
 def _sealed_by_scapy(encryption: str, authentication: str, way: Way) -> list[bytes]:
-    theirs = _scapy_sa(way.association(encryption, authentication), way)
-    return [bytes(theirs.encrypt(_scapy()[1][way.inner](plain))) for plain in way.plain()]
+    theirs = scapy_sa(way.association(encryption, authentication), way)
+    return [bytes(theirs.encrypt(scapy_modules()[1][way.inner](plain))) for plain in way.plain()]
 
 
 @pytest.mark.parametrize(("encryption", "authentication", "provider"), served(SUITES))
 def test_scapy_opens_it(encryption: str, authentication: str, provider: str) -> None:
-    _, ip = _scapy()
+    _, ip = scapy_modules()
     for way in WAYS:
         sa = way.association(encryption, authentication)
-        theirs = _scapy_sa(sa, way)
+        theirs = scapy_sa(sa, way)
         for plain, packet in zip(way.plain(), _seal(provider, sa, way.last_seq, way.plain()), strict=True):
             _esp_of(packet, way.in_udp)
             assert bytes(theirs.decrypt(ip[way.outer](packet))) == plain, way
@@ -191,7 +192,7 @@ def test_it_opens_scapys(encryption: str, authentication: str, provider: str) ->
 def test_headers_in_front_of_transport(version: int, plain: bytes, encryption: str, provider: str) -> None:
     way = Way("transport", version, version, in_udp=False, esn=False)
     sa = way.association(encryption, "NONE" if "GCM" in encryption else "HMAC-SHA1-96")
-    theirs, ip = _scapy_sa(sa, way), _scapy()[1][version]
+    theirs, ip = scapy_sa(sa, way), scapy_modules()[1][version]
     (packet,) = _seal(provider, sa, way.last_seq, [plain])
     assert bytes(theirs.decrypt(ip(packet))) == plain
     assert _open(provider, sa, way.last_seq, [bytes(theirs.encrypt(ip(plain)))]) == [plain]
