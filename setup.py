@@ -35,6 +35,7 @@ MODULES = [
     "_inbound",
     "_outbound",
     "_lanes",
+    "_select",
     "_engine",
     "_capture",
 ]

@@ -16,10 +16,12 @@ from .errors import CaptureError, DuplicateSAError, IpsecError, KeyFileError, Pr
 from .provider import ProviderInfo, providers
 from .sa import SecurityAssociation
 from .sad import SAD, SAStatistics
+from .spd import SPD, Selector
 from .status import PacketStatus
 
 __all__ = [
     "SAD",
+    "SPD",
     "CaptureError",
     "DuplicateSAError",
     "IpsecError",
@@ -33,6 +35,7 @@ __all__ = [
     "SADFullError",
     "SAStatistics",
     "SecurityAssociation",
+    "Selector",
     "__version__",
     "crypto",
     "decapsulate",
