@@ -97,11 +97,10 @@ cdef class PacketBatch:
         Each gets `headroom` bytes in front and at least `tailroom` behind; slots start on 64-byte boundaries.
         Raises TypeError for something that is not bytes-like, ValueError for a negative room.
         """
-        if headroom < 0 or tailroom < 0 or headroom + tailroom > 1 << 20:
-            raise ValueError(f"headroom, tailroom: got {headroom}, {tailroom}, wanted 0 to 1 MiB together")
+        cdef int64_t front, room, size
+        front, room = _room(headroom, tailroom)
         cdef list items = list(packets)
         cdef Py_ssize_t n = len(items), i
-        cdef int64_t at = 0, room = headroom + tailroom, front = headroom, size
         cdef PacketBatch batch = PacketBatch.__new__(PacketBatch)
         cdef Py_buffer view
         _tables(batch, n)
@@ -109,16 +108,9 @@ cdef class PacketBatch:
             PyObject_GetBuffer(items[i], &view, PyBUF_SIMPLE)
             size = view.len
             PyBuffer_Release(&view)
-            if size > 0x7FFFFFFF - room - 64:
-                raise ValueError(f"packet {i}: {size} bytes are more than a slot can hold")
+            _fits_slot(i, size, room)
             batch.view.length[i] = <int32_t> size
-            batch.view.slot_offset[i] = at
-            batch.view.slot_length[i] = <int32_t> ((size + room + 63) & ~63)
-            batch.view.offset[i] = at + front
-            at += batch.view.slot_length[i]
-        memory = np.zeros(at + 64, np.uint8)
-        cdef Py_ssize_t skip = -<uintptr_t> memory.ctypes.data & 63
-        _hold(batch, memory[skip:skip + at])
+        _lay_out(batch, front, room)
         for i in range(n):
             PyObject_GetBuffer(items[i], &view, PyBUF_SIMPLE)
             if view.len != batch.view.length[i]:
@@ -127,6 +119,36 @@ cdef class PacketBatch:
             if view.len:
                 memcpy(batch.view.base + batch.view.offset[i], view.buf, view.len)
             PyBuffer_Release(&view)
+        return batch
+
+    def take(self, rows, headroom=128, tailroom=64):
+        """A new batch of copies of some packets, with room around each as of `from_packets`.
+
+        rows : int[m], which packets, in any order; one may stand there more than once.
+        Raises IndexError for a row that is no packet, TypeError and ValueError for a wrong type, shape or room,
+        RuntimeError while another thread works on the batch.
+        """
+        cdef int64_t front, room
+        front, room = _room(headroom, tailroom)
+        cdef const int64_t[::1] wanted = _integers("rows", rows, np.int64, -1)
+        cdef Py_ssize_t n = wanted.shape[0], i
+        cdef PacketBatch batch = PacketBatch.__new__(PacketBatch)
+        _at_rest(self)
+        _tables(batch, n)
+        for i in range(n):
+            if not 0 <= wanted[i] < self.view.n:
+                raise IndexError(f"row {i}: got packet {wanted[i]} of {self.view.n}")
+            _fits_slot(i, self.view.length[wanted[i]], room)
+            batch.view.length[i] = self.view.length[wanted[i]]
+        self.busy = True
+        try:
+            _lay_out(batch, front, room)
+            with nogil:
+                for i in range(n):
+                    memcpy(batch.view.base + batch.view.offset[i], self.view.base + self.view.offset[wanted[i]],
+                           <size_t> batch.view.length[i])
+        finally:
+            self.busy = False
         return batch
 
     def __len__(self):
@@ -168,6 +190,34 @@ cdef object _at_rest(PacketBatch self):
     """While a call is at work its tables and packets do not fit together."""
     if self.busy:
         raise RuntimeError("this batch is at work in another thread")
+
+
+cdef (int64_t, int64_t) _room(headroom, tailroom) except *:
+    """Room in front, and in front and behind together."""
+    if headroom < 0 or tailroom < 0 or headroom + tailroom > 1 << 20:
+        raise ValueError(f"headroom, tailroom: got {headroom}, {tailroom}, wanted 0 to 1 MiB together")
+    return headroom, headroom + tailroom
+
+
+cdef int _fits_slot(Py_ssize_t i, int64_t size, int64_t room) except -1:
+    if size > 0x7FFFFFFF - room - 64:
+        raise ValueError(f"packet {i}: {size} bytes are more than a slot can hold")
+    return 0
+
+
+cdef int _lay_out(PacketBatch self, int64_t front, int64_t room) except -1:
+    """Slots for packets of the lengths that are in the table, and memory for them; each on a 64-byte boundary."""
+    cdef int64_t at = 0
+    cdef Py_ssize_t i
+    for i in range(self.view.n):
+        self.view.slot_offset[i] = at
+        self.view.slot_length[i] = <int32_t> ((self.view.length[i] + room + 63) & ~63)
+        self.view.offset[i] = at + front
+        at += self.view.slot_length[i]
+    memory = np.zeros(at + 64, np.uint8)
+    cdef Py_ssize_t skip = -<uintptr_t> memory.ctypes.data & 63
+    _hold(self, memory[skip:skip + at])
+    return 0
 
 
 cdef object _hold(PacketBatch self, data):
