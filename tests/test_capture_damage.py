@@ -156,13 +156,22 @@ def test_large_records_pass(tmp_path):
     assert got == head + secrets + model.packet_block(expect(frames)[0]) and not damaged
 
 
-def test_a_packet_outside_its_frame_is_refused(tmp_path):
+def test_a_packet_outside_of_the_memory_is_refused(tmp_path):
     (tmp_path / "in").write_bytes(model.pcap(frames_of(1, 3)))
     for chunk in Capture(str(tmp_path / "in")).chunks(ChunkBuffer()):
         ok = np.zeros(3, np.uint8)
-        for d_offset, d_length in ((-1, 0), (1, 0), (0, 1), (1 << 40, 0), (0, -1000), (5, -4)):
-            with pytest.raises(ValueError, match="outside its frame"):
-                chunk.assemble(chunk.offset + d_offset, chunk.length + d_length, ok)
+        end, last = len(chunk.work), int(chunk.length[0])
+        wrong = ((-1, 1), (end - last + 1, last), (0, end + 1), (1 << 40, 1), (-(1 << 40), 1), (0, 0), (0, -1000))
+        for at, size in wrong:
+            offset, length = chunk.offset.copy(), chunk.length.copy()
+            offset[0], length[0] = at, size
+            with pytest.raises(ValueError, match="outside of the"):
+                chunk.assemble(offset, length, ok)
+        with pytest.raises(ValueError, match="outside of the"):
+            chunk.assemble(chunk.offset, chunk.length, ok, work=chunk.work[: int(chunk.offset[2])])
+        with pytest.raises(ValueError, match="too small"):
+            few = np.empty(chunk.index.out_room(chunk.length + 1, ok) - 1, np.uint8)
+            chunk.index.assemble(chunk.raw, chunk.work, few, chunk.offset, chunk.length + 1, ok)
         with pytest.raises(ValueError, match="entries"):
             chunk.assemble(chunk.offset, chunk.length, ok[:2])
         assert bytes(chunk.unchanged()) == model.pcap(frames_of(1, 3))[24:]

@@ -89,15 +89,17 @@ class ChunkBuffer:
         offset: NDArray[np.int64] = _NO_OFFSET,
         length: NDArray[np.int32] = _NO_LENGTH,
         status: NDArray[np.uint8] = _NONE,
+        work: NDArray[np.uint8] | None = None,
     ) -> memoryview:
         """The bytes of the chunk to be written.
 
         offset, length, status : int64[n_ip], int32[n_ip], uint8[n_ip]; a packet with status 0 is taken
-            from ``work`` at its offset, all others from ``raw`` as they were.
+            from ``work`` (the chunk's own, if it is None) at its offset, all others from ``raw`` as they were.
         """
-        if len(self._out) < self.index.out_room():
-            self._out = np.empty(self.index.out_room(), np.uint8)
-        n = self.index.assemble(self.raw, self.work, self._out, offset, length, status)
+        room = self.index.out_room(length, status)
+        if len(self._out) < room:
+            self._out = np.empty(room, np.uint8)
+        n = self.index.assemble(self.raw, self.work if work is None else work, self._out, offset, length, status)
         return self._out[:n].data
 
     def unchanged(self) -> memoryview:

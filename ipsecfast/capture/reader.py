@@ -80,10 +80,11 @@ class Capture:
         out_big: bool = False,
         out_nanos: bool = False,
         only_link_type: int = -1,
+        grows: bool = False,
     ) -> Generator[ChunkBuffer, None, None]:
         """Give ``buffer`` out once per chunk, indexed; what is in it ends with the next one.
 
-        out_form, out_big, out_nanos, only_link_type : see ``CaptureIndex.begin``.
+        out_form, out_big, out_nanos, only_link_type, grows : see ``CaptureIndex.begin``.
         Raises DamagedCapture after the last good chunk, CaptureError for a packet of another link
         type than the wanted one.
         """
@@ -100,6 +101,7 @@ class Capture:
             out_big=out_big,
             out_nanos=out_nanos,
             only_link_type=only_link_type if header.pcapng else -1,
+            grows=grows,
         )
         buffer.load(header.lead)
         taken = HEADER_LEN - len(header.lead)  # bytes of the (unpacked) capture before buffer.raw

@@ -29,14 +29,15 @@ def _link_text(capture: Capture) -> str:
     return f"{link_type} ({LINK_TYPES[link_type]})"
 
 
-def _first_header(captures: Sequence[Capture]) -> bytes:
+def _first_header(captures: Sequence[Capture], grows: bool) -> bytes:
     """What OUT begins with: the header of a pcap, nothing for a pcapng (its blocks come along)."""
     first = captures[0].header
     if first.pcapng:
         return b""
     # Packets longer than the snapshot length would be cut off by readers.
     snaplens = [MAX_SNAPLEN if c.header.pcapng else c.header.snaplen for c in captures]
-    return first.with_snaplen(max(snaplens)) if len(captures) > 1 and 0 not in snaplens else first.raw
+    snaplens += [MAX_SNAPLEN] if grows else []
+    return first.with_snaplen(max(snaplens)) if len(snaplens) > 1 and 0 not in snaplens else first.raw
 
 
 def rewrite(
@@ -45,11 +46,13 @@ def rewrite(
     transform: Transform,
     progress: Callable[[int], None] | None = None,
     buffer: ChunkBuffer | None = None,
+    grows: bool = False,
 ) -> list[DamagedCapture]:
     """Write the packets of all captures, in order, in the first one's file type.
 
     ``transform`` gets each chunk and returns the bytes to be written for it (``buffer.unchanged()``:
-    all as it was); ``progress`` the bytes read so far.  A pcapng goes into a pcapng section by
+    all as it was); ``progress`` the bytes read so far; ``grows`` says that packets may become longer, so that
+    snapshot lengths are lifted.  A pcapng goes into a pcapng section by
     section, with all its blocks; a pcap becomes a section of its own.  Between pcaps, and from
     pcapng to pcap, records get the first capture's byte order and resolution (time stamps finer than
     that are cut off), and what is no packet is left out.
@@ -62,7 +65,7 @@ def rewrite(
     buffer = buffer or ChunkBuffer()
     damaged: list[DamagedCapture] = []
     before = 0
-    header_bytes = _first_header(captures)
+    header_bytes = _first_header(captures, grows)
     blank = not header_bytes
     output.write(header_bytes)
     for capture in captures:
@@ -76,7 +79,12 @@ def rewrite(
         elif not first.pcapng and (header.pcapng or (header.big, header.nanos) != (first.big, first.nanos)):
             form = OutForm.PCAP
         chunks = capture.chunks(
-            buffer, out_form=form, out_big=first.big, out_nanos=nanos, only_link_type=first.link_type
+            buffer,
+            out_form=form,
+            out_big=first.big,
+            out_nanos=nanos,
+            only_link_type=first.link_type,
+            grows=grows,
         )
         try:
             for chunk in chunks:

@@ -5,9 +5,9 @@ Two passes over a chunk, each one call with the GIL released:
 1. ``index``: walk the records (pcap) or blocks (pcapng) from ``start`` on as far as they are
    complete; per packet note where its frame is, where its IP header is and where the link layer
    states the IP family; copy the chunk to ``work``, where packets may be decrypted in place.
-2. ``assemble``: write the chunk again: what was not decrypted as it stands in ``raw``, byte for
-   byte; a decrypted packet from ``work`` behind its own record and link headers, with lengths,
-   padding and the family corrected.  Nothing grows, but for pcap records that go into a pcapng.
+2. ``assemble``: write the chunk again: what was not replaced as it stands in ``raw``, byte for
+   byte; a decrypted or encrypted packet from where it is now, behind its own record and link
+   headers, with lengths, padding and the family corrected.
 
 Does not read or write files, and knows nothing of ESP but where an SPI stands.  Formats: libpcap
 savefile (pcap-savefile(5)), pcapng (draft-ietf-opsawg-pcapng), link types of tcpdump.org.
@@ -18,7 +18,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from ._link cimport find_spi, load16, load32, locate_ip
+from ._link cimport find_spi, load16, load32, locate_ip, store32
 from ._record cimport (
     AS_IS, AS_PCAPNG, FORM_BLOCK, FORM_PCAP, FORM_SIMPLE, assemble_as_is, chunk_t, convert, interface_t, padded,
     record_t, split_time
@@ -61,13 +61,13 @@ cdef class CaptureIndex:
     cdef int64_t[::1] offset
     cdef int32_t[::1] length
     cdef int64_t capacity, n_interfaces, room
-    cdef bint pcapng, big, nanos, with_times
+    cdef bint pcapng, big, nanos, with_times, grows
     cdef int link_type, only_link_type, out_form
     cdef bint out_big, out_nanos
     cdef readonly int64_t count         # packets in the chunk
     cdef readonly int64_t n_ip          # of these, with IP
     cdef readonly int64_t needed        # bytes that the next record needs, as far as known
-    cdef readonly int64_t unfit         # decrypted, but left: the link type can't hold their family
+    cdef readonly int64_t unfit         # decrypted or encrypted, but left: the link type can't hold their family
     cdef readonly int64_t foreign       # packets of a link type in which IP can't be found
     cdef readonly int foreign_link_type
     cdef readonly int damage            # 0, or why indexing ended at the returned place
@@ -90,17 +90,19 @@ cdef class CaptureIndex:
         free(self.interfaces)
 
     def begin(self, *, bint pcapng, bint big, bint nanos, int link_type, int out_form, bint out_big,
-              bint out_nanos, int only_link_type):
+              bint out_nanos, int only_link_type, bint grows=False):
         """Start a capture.
 
         pcapng, big, nanos, link_type : its form; the last three are those of a pcap's file header.
         out_form : 0 as it is, 1 pcap (``out_big``, ``out_nanos`` say which), 2 enhanced packet
             blocks of interface 0, little-endian, in units of 1e-9 s or 1e-6 s (``out_nanos``).
         only_link_type : packets of any other are damage (8); -1: all will do.
+        grows : packets may become longer than a pcapng interface's snapshot length, which is set
+            to none for it.
         """
         self.pcapng, self.big, self.nanos, self.link_type = pcapng, big, nanos, link_type
         self.out_form, self.out_big, self.out_nanos = out_form, out_big, out_nanos
-        self.only_link_type = only_link_type
+        self.only_link_type, self.grows = only_link_type, grows
         self.with_times = out_form != AS_IS
         self.count = self.n_ip = self.n_interfaces = 0
         self.start = self.end = 0
@@ -108,7 +110,7 @@ cdef class CaptureIndex:
     def index(self, uint8_t[::1] raw not None, uint8_t[::1] work not None, int64_t start, int64_t end):
         """Index raw[start:end] as far as records are complete and room for them is left.
 
-        raw : uint8[n]; a pcapng section's length is set to unknown in it, as packets will shrink.
+        raw : uint8[n]; a pcapng section's length is set to unknown in it, as packets change theirs.
         work : uint8[n], at least as long; gets a copy of what was indexed.
         Returns where the first record starts that was not indexed.  If that is ``start``, more bytes
         are wanted (``needed``), or ``damage`` says what is wrong there.
@@ -218,7 +220,7 @@ cdef class CaptureIndex:
         self.n_interfaces = 0
         return SOUND
 
-    cdef int interface_block(self, const uint8_t *block, int64_t total) noexcept nogil:
+    cdef int interface_block(self, uint8_t *block, int64_t total) noexcept nogil:
         cdef interface_t *interface
         cdef void *more
         cdef int64_t at = 16, end = total - 4, size
@@ -237,6 +239,8 @@ cdef class CaptureIndex:
         self.n_interfaces += 1
         interface.link_type = <int32_t>load16(block + 8, self.big)
         interface.snaplen = load32(block + 12, self.big)
+        if self.grows:
+            store32(block + 12, 0, False)
         interface.resolution = 6
         interface.offset = 0
         while end - at >= 4:
@@ -299,54 +303,64 @@ cdef class CaptureIndex:
         self.add(raw, r, interface.link_type)
         return SOUND
 
-    def out_room(self):
-        """Bytes that ``assemble`` may write for what was indexed last."""
-        # Only pcap records that go into blocks grow: by 16 bytes of header and up to 3 of padding.
-        return self.end - self.start + (20 * self.count if self.out_form == AS_PCAPNG else 0)
+    def out_room(self, const int32_t[::1] length not None, const uint8_t[::1] status not None):
+        """Bytes that ``assemble`` may write for what was indexed last, if it gets these."""
+        cdef int64_t k, grown = 0
+        self.check_packets(length.shape[0], length.shape[0], status.shape[0])
+        for k in range(self.n_ip):
+            if status[k] == 0 and length[k] > self.length[k]:
+                grown += length[k] - self.length[k] + 3     # and a block's padding
+        # pcap records that go into blocks grow by 16 bytes of header and up to 3 of padding.
+        return self.end - self.start + grown + (20 * self.count if self.out_form == AS_PCAPNG else 0)
+
+    cdef int check_packets(self, int64_t n_offset, int64_t n_length, int64_t n_status) except -1:
+        if n_offset != self.n_ip or n_length != self.n_ip or n_status != self.n_ip:
+            raise ValueError(f"offset, length, status: wanted {self.n_ip} entries each")
+        return 0
 
     def assemble(self, const uint8_t[::1] raw not None, const uint8_t[::1] work not None, uint8_t[::1] out not None,
                  const int64_t[::1] offset not None, const int32_t[::1] length not None,
                  const uint8_t[::1] status not None):
         """Write what was indexed last to ``out``; returns its length in bytes.
 
-        offset, length, status : int64[n_ip], int32[n_ip], uint8[n_ip]: where each packet is now, and 0
-            if it is to be taken from there.  It must lie inside its own frame, from its IP header on.
-        Raises ValueError for other shapes, a packet outside its frame, or fewer than ``out_room``
+        work : uint8[any], where packets with status 0 are taken from.
+        offset, length, status : int64[n_ip], int32[n_ip], uint8[n_ip]: where each packet is now in
+            ``work``, from its IP header on, and 0 if it is to be taken from there.
+        Raises ValueError for other shapes, a packet outside of ``work``, or fewer than ``out_room``
         bytes in ``out``.
         """
-        cdef int64_t n = self.n_ip, written
+        cdef int64_t written, size = work.shape[0]
         cdef chunk_t chunk
-        if offset.shape[0] != n or length.shape[0] != n or status.shape[0] != n:
-            raise ValueError(f"offset, length, status: wanted {n} entries each")
-        if raw.shape[0] < self.end or work.shape[0] < self.end or out.shape[0] < self.out_room():
-            raise ValueError("raw, work, out: too small for what was indexed")
+        self.check_packets(offset.shape[0], length.shape[0], status.shape[0])
+        if raw.shape[0] < self.end or out.shape[0] < self.out_room(length, status):
+            raise ValueError("raw, out: too small for what was indexed")
         if self.start == self.end:
             return 0
         memset(&chunk, 0, sizeof(chunk))
         chunk.records, chunk.count, chunk.start, chunk.end = self.records, self.count, self.start, self.end
-        chunk.raw, chunk.work, chunk.out = &raw[0], &work[0], &out[0]
+        chunk.raw, chunk.out = &raw[0], &out[0]
         chunk.out_form, chunk.out_big, chunk.out_nanos = self.out_form, self.out_big, self.out_nanos
-        if n:
+        if size:
+            chunk.work = &work[0]
+        if self.n_ip:
             chunk.offset, chunk.length, chunk.status = &offset[0], &length[0], &status[0]
         with nogil:
-            if not self.inside(&chunk):
+            if not self.inside(&chunk, size):
                 written = -1
             elif self.out_form == AS_IS:
                 written = assemble_as_is(&chunk)
             else:
                 written = convert(&chunk)
         if written < 0:
-            raise ValueError("offset, length: a packet lies outside its frame")
+            raise ValueError(f"offset, length: a packet lies outside of the {size} bytes of work")
         self.unfit += chunk.unfit
         return written
 
-    cdef bint inside(self, const chunk_t *chunk) noexcept nogil:
-        # self.offset and self.length are what index found: from the IP header to the frame's end.
-        cdef int64_t k, moved
+    cdef bint inside(self, const chunk_t *chunk, int64_t size) noexcept nogil:
+        cdef int64_t k
         for k in range(self.n_ip):
-            moved = chunk.offset[k] - self.offset[k]
             if chunk.status[k] == 0 and not (
-                    0 < chunk.length[k] <= self.length[k] and 0 <= moved <= self.length[k] - chunk.length[k]):
+                    0 < chunk.length[k] <= size and 0 <= chunk.offset[k] <= size - chunk.length[k]):
                 return False
         return True
 

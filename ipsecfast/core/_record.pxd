@@ -1,8 +1,7 @@
 """Records of a capture: what index notes of one, and how a chunk of them is written again.
 
 Inline functions only, for _capture.pyx.  The caller has checked that every packet of ``chunk_t``
-with status 0 lies inside its own frame, from the IP header on, so that nothing here grows but pcap
-records which become blocks (by 19 bytes at the most).
+with status 0 lies inside ``work``, and that ``out`` has room for what grows.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -44,7 +43,7 @@ cdef struct chunk_t:
     int64_t start               # what of raw was indexed
     int64_t end
     const uint8_t *raw          # as it was in the file
-    const uint8_t *work         # the same, decrypted in place
+    const uint8_t *work         # replaced packets are here
     uint8_t *out
     const int64_t *offset       # of the packets with IP, now
     const int32_t *length
