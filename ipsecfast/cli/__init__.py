@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from .._version import __version__
 from ..errors import IpsecError
-from . import decrypt, demo, info
+from . import decrypt, demo, encrypt, info
 from .terminal import Interrupted, complain
 
 USAGE = 2
@@ -31,11 +31,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="ipsecfast",
         description="IPsec ESP on captures, in batches, at the speed of the crypto library.",
-        epilog="Exit status: 0 done; 1 not all was decrypted (decrypt --strict); 2 bad usage or input.",
+        epilog="Exit status: 0 done; 1 not all was done (--strict); 2 bad usage or input.",
     )
     parser.add_argument("--version", action="version", version=f"ipsecfast {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (decrypt, demo, info):
+    for command in (decrypt, encrypt, demo, info):
         command.add_parser(commands)
     return parser
 

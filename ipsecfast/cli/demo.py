@@ -10,7 +10,7 @@ import tempfile
 from importlib.resources import as_file, files
 from typing import Any
 
-from .decrypt import decrypt
+from .options import Options
 from .terminal import ended_by_signals
 
 NAME = "ipsecfast-demo.pcap"
@@ -42,11 +42,14 @@ def run(args: argparse.Namespace) -> int:
     output = args.output
     if output is None:
         output = NAME if os.access(".", os.W_OK) else os.path.join(tempfile.mkdtemp(prefix="ipsecfast-"), NAME)
+    from .decryption import Decryption
+    from .job import convert
+
     data = files("ipsecfast") / "data"
     with as_file(data / "demo.pcap") as capture, as_file(data / "demo.keys.json") as keys, ended_by_signals():
         command = ["ipsecfast", "decrypt", str(capture), "--keys", str(keys), "-o", output]
         print(f"$ {shlex.join(command)}", file=sys.stderr)
-        tally, _ = decrypt([str(capture)], [str(keys)], output)
-    print(tally.as_table(), file=sys.stderr)
+        job, _ = convert(Options(captures=[str(capture)], keys=[str(keys)], output=output), Decryption)
+    print(job.tally.as_table(), file=sys.stderr)
     print(f"The decrypted packets are in {output}: open it with Wireshark, or with tcpdump -nr.", file=sys.stderr)
     return 0

@@ -21,14 +21,15 @@ SHOWN_SPIS = 10
 class Tally:
     """Packets by SA and status.
 
-    handles : of the SAD, one per entry; 0 stands for packets without an SA.
+    sas : each SA with the handles that its packets come with (its own, or of bundles with it); handle 0 stands for
+        packets without an SA.
+    done : what a packet with status OK is: ``"decrypted"``.
     """
 
-    def __init__(self, entries: Sequence[KeyEntry], handles: Sequence[int]) -> None:
-        self._entries = entries
-        self._handles: NDArray[np.int64] = np.sort(np.array([0, *handles], np.int64))
-        self._row = dict(zip(handles, np.searchsorted(self._handles, handles).tolist(), strict=True))
-        self._by_handle = list(handles)
+    def __init__(self, sas: Sequence[tuple[KeyEntry, Sequence[int]]], done: str) -> None:
+        self._done = done
+        self._handles: NDArray[np.int64] = np.unique([0, *(h for _, handles in sas for h in handles)])
+        self._sas = [(entry, np.searchsorted(self._handles, handles)) for entry, handles in sas]
         self._counts: NDArray[np.int64] = np.zeros((len(self._handles), N_STATUSES), np.int64)
         self._bytes: NDArray[np.int64] = np.zeros(len(self._handles), np.int64)
         self._unknown: Counter[int] = Counter()
@@ -60,8 +61,8 @@ class Tally:
         return int(self._counts[:, status].sum())
 
     @property
-    def not_decrypted(self) -> int:
-        """IPsec packets with any status but OK."""
+    def failed(self) -> int:
+        """Packets that were to be worked on, with any status but OK."""
         return self.packets - self.total(PacketStatus.OK) - self.total(PacketStatus.NOT_IPSEC)
 
     def _statuses(self, counts: NDArray[np.int64]) -> dict[str, int]:
@@ -71,21 +72,21 @@ class Tally:
     def as_json(self) -> dict[str, Any]:
         """The object of ``--json``."""
         sas = []
-        for entry, handle in zip(self._entries, self._by_handle, strict=True):
-            row = self._row[handle]
+        for entry, rows in self._sas:
+            counts = self._counts[rows].sum(axis=0)
             sas.append(
                 {
                     "spi": entry.sa.spi,
                     "src": None if entry.sa.src is None else str(entry.sa.src),
                     "dst": None if entry.sa.dst is None else str(entry.sa.dst),
-                    "packets": int(self._counts[row].sum()),
-                    "bytes": int(self._bytes[row]),
-                    "statuses": self._statuses(self._counts[row]),
+                    "packets": int(counts.sum()),
+                    "bytes": int(self._bytes[rows].sum()),
+                    "statuses": self._statuses(counts),
                 }
             )
         return {
             "packets": self.packets,
-            "decrypted": self.total(PacketStatus.OK),
+            self._done: self.total(PacketStatus.OK),
             "statuses": self._statuses(self._counts.sum(axis=0)),
             "sas": sas,
             "unknown_spis": [{"spi": spi, "packets": n} for spi, n in self._unknown.most_common()],
@@ -104,7 +105,7 @@ class Tally:
             f"{spi:<{widths[0]}}  {ends:<{widths[1]}}  {packets:>{widths[2]}}  {size:>{widths[3]}}  {statuses}".rstrip()
             for spi, ends, packets, size, statuses in rows
         ]
-        lines.append(f"{data['packets']:,} packets, {data['decrypted']:,} decrypted: {_join(data['statuses'])}")
+        lines.append(f"{data['packets']:,} packets, {data[self._done]:,} {self._done}: {_join(data['statuses'])}")
         if self._unknown:
             shown = [f"0x{spi:08x} ({n:,})" for spi, n in self._unknown.most_common(SHOWN_SPIS)]
             rest = len(self._unknown) - len(shown)

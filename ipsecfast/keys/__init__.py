@@ -15,8 +15,9 @@ from pathlib import Path
 from ..errors import KeyFileError
 from . import esp_sa, safile, xfrm
 from .entry import KeyEntry, one_line
+from .policy import Policy, policies
 
-__all__ = ["MAX_KEY_FILE_LEN", "KeyEntry", "load_keys"]
+__all__ = ["MAX_KEY_FILE_LEN", "KeyEntry", "Policy", "load_keys", "policies"]
 
 MAX_KEY_FILE_LEN = 64 * 2**20  # bytes; some hundred thousand SAs
 

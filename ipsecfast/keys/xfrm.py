@@ -166,9 +166,10 @@ def _parse(origin: str, block: _Block) -> KeyEntry | None:
         check_address(field_name, address)
     fields: dict[str, Any] = {"protocol": protocol, "spi": spi, "src": block.src, "dst": block.dst}
     fields |= _flags(block, protocol) | _keys(block, protocol)
-    fields |= {"mode": _mode(head, ids), "udp_encap": _udp_encap(block), "tfc_pad_to": _tfc_pad_to(block)}
+    mode = _mode(head, ids)
+    fields |= {"mode": mode, "udp_encap": _udp_encap(block), "tfc_pad_to": _tfc_pad_to(block)}
     fields["replay_window"], seq = _replay(block, fields["esn"])
-    return make_entry(origin, fields, seq, _selector(block))
+    return make_entry(origin, fields, seq, _selector(block, mode))
 
 
 def _mode(head: _Line, ids: dict[str, str]) -> str:
@@ -225,12 +226,20 @@ def _tfc_pad_to(block: _Block) -> int | None:
     return None if line is None else line.number_of(line.pairs(), "tfcpad") or None
 
 
-def _selector(block: _Block) -> dict[str, str | int] | None:
+def _selector(block: _Block, mode: str) -> dict[str, str | int] | None:
+    """What the ``sel`` line narrows down; None if nothing.
+
+    The kernel chooses traffic by policies, so most SAs say 0.0.0.0/0: in transport mode that can only be traffic
+    between the SA's own addresses.
+    """
     line = block.lines.get("sel")
-    if line is None:
-        return None
-    values = line.pairs(1)
+    values = line.pairs(1) if line else {}
     values.pop("uid", None)
+    for name, own in (("src", block.src), ("dst", block.dst)):
+        if values.get(name, "/0").endswith("/0") and mode == "transport":
+            values[name] = own
+    if all(name in ("src", "dst") and value.endswith("/0") for name, value in values.items()):
+        return None
     return {name: int(v) if re.fullmatch("[0-9]{1,5}", v) else v for name, v in values.items()}
 
 
