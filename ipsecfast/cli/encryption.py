@@ -11,7 +11,7 @@ from .. import SPD, PacketBatch, encapsulate
 from ..capture import ChunkBuffer
 from ..capture.chunk import CHUNK
 from ..errors import KeyFileError
-from ..keys import KeyEntry, Policy, policies
+from ..keys import KeyEntry, policies
 from ..status import PacketStatus
 from .job import Job, SAKey, bad_key, fill_sad, sa_key, unique
 from .options import Options
@@ -31,30 +31,32 @@ class Encryption(Job):
 
     def __init__(self, entries: Sequence[KeyEntry], options: Options) -> None:
         super().__init__(entries, options)
-        self._skip_bad = options.skip_bad_keys
-        self._sad, added = fill_sad(_outbound(entries, self._skip_bad), "outbound", options)
+        self._sad, added = fill_sad(_outbound(entries, options.skip_bad_keys), "outbound", options)
         self._spd = SPD()
         used: dict[SAKey, list[int]] = {key: [] for key in added}
         n_layers = 1
-        for policy in policies(entries, lambda error: bad_key(error, self._skip_bad)):
+        for policy in policies(entries, lambda error: bad_key(error, options.skip_bad_keys)):
             keys = [sa_key(entry.sa) for entry in policy.entries]
             if not all(key in added for key in keys):
                 continue  # it was said why
-            handle = self._handle(policy, [added[key][1] for key in keys])
-            if handle:
-                self._spd.add(policy.selector, handle)
-                n_layers = max(n_layers, len(keys))
-                for key in keys:
-                    used[key].append(handle)
+            try:
+                handle = self._handle([added[key][1] for key in keys])
+            except ValueError as error:
+                bad_key(f"{policy.entries[0].origin}: {error}", options.skip_bad_keys)
+                continue
+            self._spd.add(policy.selector, handle)
+            n_layers = max(n_layers, len(keys))
+            for key in keys:
+                used[key].append(handle)
         self.tally = Tally([(entry, used[key]) for key, (entry, _) in added.items()], self.done)
         padding = sum(sorted((entry.sa.tfc_pad_to or 0 for entry, _ in added.values()), reverse=True)[:n_layers])
         self._front, self._back = n_layers * FRONT, n_layers * BACK + padding
         # So many packets at a time that their room stays small beside the processor's caches.
         self.buffer = ChunkBuffer(records=max(64, CHUNK // (self._front + self._back)))
 
-    def _handle(self, policy: Policy, handles: list[int]) -> int:
-        """Of the SA, or of the bundle."""
-        return handles[0]
+    def _handle(self, handles: list[int]) -> int:
+        """Of the SA, or of a bundle of them."""
+        return handles[0] if len(handles) == 1 else self._sad.bundle(handles)
 
     def transform(self, chunk: ChunkBuffer) -> memoryview:
         """The chunk with what was chosen encrypted, as bytes to be written."""

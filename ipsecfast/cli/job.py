@@ -96,8 +96,8 @@ def _same_file(a: str, b: str) -> bool:
 
 
 def sa_key(sa: SecurityAssociation) -> SAKey:
-    """What tells SAs of one direction apart."""
-    return sa.spi, sa.dst, sa.protocol
+    """What tells SAs of one direction apart, as in a SAD."""
+    return sa.spi, sa.dst, sa.protocol, sa.src if sa.match_src else None
 
 
 def bad_key(error: object, skip: bool) -> None:

@@ -1,0 +1,320 @@
+"""SPD and Selector against a model in plain Python: what matches, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import strategies as gen
+from helpers import FRAG_ATOMIC, FRAG_FIRST, FRAG_MIDDLE, ipv4, ipv6, patched, udp
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ipsecfast import SPD, PacketBatch, Selector
+
+EXTENSIONS = (0, 43, 44, 60)
+WITH_PORTS = (6, 17, 33, 132, 136)
+Flow = tuple[Any, Any, int | None, tuple[int, int] | None]
+
+
+# ---------------------------------------------------------------- the model
+
+
+def flow_of(packet: bytes) -> Flow | None:
+    """Source, destination, protocol and ports; None each where they can't be seen, or for no IP packet."""
+    if len(packet) < 20 or packet[0] >> 4 not in (4, 6):
+        return None
+    later = False
+    proto: int | None
+    if packet[0] >> 4 == 4:
+        at, total, proto = (packet[0] & 15) * 4, int.from_bytes(packet[2:4], "big"), packet[9]
+        if at < 20 or at > len(packet) or total < at:
+            return None
+        src, dst = (ipaddress.IPv4Address(packet[i : i + 4]) for i in (12, 16))
+        later = bool(int.from_bytes(packet[6:8], "big") & 0x1FFF)
+        packet = packet[:total]
+    else:
+        if len(packet) < 40:
+            return None
+        at, total, proto = 40, 40 + int.from_bytes(packet[4:6], "big"), packet[6]
+        src, dst = (ipaddress.IPv6Address(packet[i : i + 16]) for i in (8, 24))
+        packet = packet[:total]
+        while proto in EXTENSIONS and not later:
+            size = 8 if proto == 44 else 8 * (packet[at + 1] + 1) if len(packet) >= at + 2 else 8
+            if len(packet) < at + size:
+                return src, dst, None, None
+            later = proto == 44 and int.from_bytes(packet[at + 2 : at + 4], "big") >= 8
+            proto, at = packet[at], at + size
+    ports = packet[at : at + 4]
+    if later or proto not in WITH_PORTS or len(ports) < 4:
+        return src, dst, proto, None
+    return src, dst, proto, (int.from_bytes(ports[:2], "big"), int.from_bytes(ports[2:], "big"))
+
+
+def matches(s: dict[str, Any], flow: Flow) -> bool:
+    src, dst, proto, ports = flow
+    for name, address in (("src", src), ("dst", dst)):
+        if s.get(name) is not None and address not in ipaddress.ip_network(s[name], strict=False):
+            return False
+    if any(s.get(n) and ipaddress.ip_network(s[n], strict=False).version != src.version for n in ("src", "dst")):
+        return False
+    if s.get("proto") is not None and s["proto"] != proto:
+        return False
+    for i, name in enumerate(("sport", "dport")):
+        if s.get(name) not in (None, (0, 65535)) and not (ports and s[name][0] <= ports[i] <= s[name][1]):
+            return False
+    return True
+
+
+def select(selectors: list[dict[str, Any]], packet: bytes) -> int:
+    flow = flow_of(packet)
+    return next((i + 1 for i, s in enumerate(selectors) if flow is not None and matches(s, flow)), 0)
+
+
+def spd_of(selectors: list[dict[str, Any]]) -> SPD:
+    spd = SPD()
+    for i, s in enumerate(selectors):
+        spd.add(Selector(**s), i + 1)
+    return spd
+
+
+def handles(spd: SPD, *packets: bytes) -> list[int]:
+    return spd.select(PacketBatch.from_packets(packets)).tolist()
+
+
+# ---------------------------------------------------------------- hypothesis
+
+PORTS = st.sampled_from((0, 1, 53, 500, 4500, 7001, 7002, 65535))
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> bytes:
+    """Sound ones with ports, whatever else the strategies have, then some cut or with changed bytes."""
+    packet = draw(gen.inner_packets())
+    if draw(st.booleans()):
+        ports = draw(PORTS).to_bytes(2, "big") + draw(PORTS).to_bytes(2, "big")
+        proto = draw(st.sampled_from((*WITH_PORTS, 1)))
+        version = draw(st.sampled_from((4, 6)))
+        head = gen.plain_packet(version, ports + bytes(8), dst=draw(st.sampled_from(gen.ADDRESSES[version])))
+        packet = patched(head, 9 if version == 4 else 6, proto)
+    kind = draw(st.integers(0, 5))
+    if kind == 0:
+        return packet[: draw(st.integers(0, len(packet)))]
+    if kind == 1:
+        return patched(packet, draw(st.integers(0, min(len(packet), 60) - 1)), draw(st.integers(0, 255)))
+    return packet
+
+
+@st.composite
+def selector_fields(draw: st.DrawFn) -> dict[str, Any]:
+    version = draw(st.sampled_from((4, 6)))
+    fields: dict[str, Any] = {}
+    for name in ("src", "dst"):
+        if draw(st.integers(0, 3)):
+            top = 32 if version == 4 else 128
+            bits = draw(st.sampled_from((0, 1, 8, 24, top - 1, top, top)) | st.integers(0, top))
+            fields[name] = f"{draw(st.sampled_from(gen.ADDRESSES[version]))}/{bits}"
+    if draw(st.booleans()):
+        fields["proto"] = draw(st.sampled_from((*WITH_PORTS, 1, 58, 44, 50)))
+    for name in ("sport", "dport"):
+        if fields.get("proto", 6) in WITH_PORTS and draw(st.integers(0, 2)) == 0:
+            fields[name] = tuple(sorted((draw(PORTS), draw(PORTS))))
+    return fields
+
+
+@given(st.lists(selector_fields(), max_size=12), st.lists(packets(), min_size=1, max_size=12))
+@example([{}], [b""])
+def test_as_the_model(selectors: list[dict[str, Any]], some: list[bytes]) -> None:
+    spd = spd_of(selectors)
+    assert len(spd) == len(selectors)
+    assert handles(spd, *some) == [select(selectors, p) for p in some]
+
+
+@given(st.lists(selector_fields(), min_size=1, max_size=8), packets())
+def test_selectors_may_come_later(selectors: list[dict[str, Any]], packet: bytes) -> None:
+    """What was looked up before is no hint any more."""
+    spd, batch = SPD(), PacketBatch.from_packets([packet])
+    for i, s in enumerate(selectors):
+        spd.add(Selector(**s), i + 1)
+        assert spd.select(batch).tolist() == [select(selectors[: i + 1], packet)]
+
+
+def test_many_selectors() -> None:
+    """Thousands, of few prefix lengths: each packet finds the first of its own, not another one's."""
+    ends = [f"10.{i >> 8}.{i & 255}.1" for i in range(3000)]
+    selectors: list[dict[str, Any]] = [{"dst": f"{end}/32", "proto": 17} for end in ends]
+    selectors += [{"dst": f"{end}/24"} for end in ends[:300]] + [{"dst": end} for end in ends]
+    spd = spd_of(selectors)
+    some = [patched(ipv4(udp(b""), proto=p), 16, 10, i >> 8, i & 255, 1) for i in range(0, 3000, 7) for p in (17, 1)]
+    got = handles(spd, *some)
+    assert got == [select(selectors, p) for p in some] and len(set(got)) > 800
+
+
+# ---------------------------------------------------------------- single cases
+
+DNS = Selector(proto="udp", dport=53)
+
+
+def test_first_match_wins_and_bypass() -> None:
+    spd = SPD()
+    spd.add(Selector(proto="udp", dport=500), 0)
+    spd.add(Selector(dst="192.0.2.2", proto=17), 7)
+    spd.add(Selector(dst="192.0.2.0/24"), 8)
+    some = [ipv4(udp(b"", port), proto=17) for port in (500, 53)]
+    assert handles(spd, *some, ipv4(), ipv4(dst=99), ipv6()) == [0, 7, 8, 8, 0]
+    assert handles(SPD(), *some) == [0, 0] and handles(spd) == []
+
+
+def test_ports_are_in_the_first_fragment_alone() -> None:
+    spd = SPD()
+    spd.add(DNS, 1)
+    spd.add(Selector(proto="udp", dport="0-65535"), 2)  # any port, seen or not
+    spd.add(Selector(), 3)
+    first, later = (ipv4(udp(b"data", 53), proto=17, flags=flags) for flags in (0x2000, 0x0001))
+    assert handles(spd, first, later) == [1, 2]
+    short = ipv4(udp(b"", 53)[:3], proto=17)
+    assert handles(spd, short) == [2]
+    some = [ipv6(udp(b"", 53), proto=44, headers=b"\x11" + h[1:]) for h in (FRAG_FIRST, FRAG_ATOMIC, FRAG_MIDDLE)]
+    assert handles(spd, *some) == [1, 1, 2]
+
+
+def test_extension_headers() -> None:
+    spd = SPD()
+    spd.add(DNS, 1)
+    spd.add(Selector(proto=60), 2)
+    spd.add(Selector(dst="2001:db8::/32"), 3)
+    options = bytes((60, 1)) + bytes(14) + bytes((17, 0)) + bytes(6)
+    whole = ipv6(udp(b"", 53), proto=0, headers=options)
+    assert handles(spd, whole) == [1]
+    # cut inside the headers, or a length that runs past the end: protocol and ports are unknown
+    assert handles(spd, whole[:63], patched(whole, 41, 255), patched(whole, 57, 200)) == [3, 3, 3]
+    chain = ipv6(udp(b"", 53), proto=60, headers=bytes((60, 0, 1, 4, 0, 0, 0, 0)) * 255 + bytes((17, 0)) + bytes(6))
+    assert handles(spd, chain) == [1]
+
+
+def test_bits_behind_a_prefix_do_not_count() -> None:
+    assert Selector(src="10.1.2.3/8") == Selector(src=ipaddress.ip_network("10.0.0.0/8"))
+    spd = spd_of([{"dst": "2001:db8::ffff/64"}])
+    assert handles(spd, ipv6()) == [1]
+
+
+GOOD: list[tuple[dict[str, Any], Selector]] = [
+    ({}, Selector()),
+    ({"src": "10.1.0.1", "dst": "10.2.0.0/16"}, Selector(src="10.1.0.1/32", dst="10.2.0.0/16")),
+    ({"src": None, "dst": "::1", "proto": "any"}, Selector(dst="::1/128")),
+    ({"proto": "TCP", "sport": 80}, Selector(proto=6, sport=(80, 80))),
+    ({"proto": "132", "dport": " 5 - 9 "}, Selector(proto="sctp", dport=(5, 9))),
+    ({"udp_dport": 7001}, Selector(proto=17, dport=7001)),
+    ({"udp_sport": "1-2", "udp_dport": 3, "proto": 17}, Selector(proto="udp", sport=(1, 2), dport=3)),
+    ({"tcp_dport": None}, Selector()),
+    ({"sport": "0-65535"}, Selector()),
+    ({"dport": [5, 6]}, Selector(dport="5-6")),
+    ({"proto": 0}, Selector(proto=0)),
+]
+
+
+@pytest.mark.parametrize("fields,selector", GOOD)
+def test_from_dict(fields: dict[str, Any], selector: Selector) -> None:
+    assert Selector.from_dict(fields) == selector and hash(Selector.from_dict(fields)) == hash(selector)
+
+
+BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"src": "10.0.0.0/33"}, ValueError, "src: is no"),
+    ({"dst": "host.example"}, ValueError, "dst: is no"),
+    ({"dst": 167772161}, TypeError, "dst: got int"),
+    ({"src": "10.0.0.1", "dst": "::1"}, ValueError, "one family"),
+    ({"proto": "quic"}, ValueError, "proto: got 'quic'"),
+    ({"proto": 256}, ValueError, "proto: got 256"),
+    ({"proto": -1}, ValueError, "proto: got -1"),
+    ({"proto": True}, TypeError, "proto: got bool"),
+    ({"proto": "icmp", "dport": 1}, ValueError, "with ports"),
+    ({"sport": 65536}, ValueError, "sport: got 65536"),
+    ({"sport": "9-5"}, ValueError, "sport: got 9 to 5"),
+    ({"dport": "http"}, ValueError, "dport: is neither"),
+    ({"dport": 1.5}, TypeError, "dport: got float"),
+    ({"dport": [1, 2, 3]}, TypeError, "dport: got list"),
+    ({"type": 8}, ValueError, "unknown field"),
+    ({"udp_dport": 1, "proto": "tcp"}, ValueError, "proto: is given twice"),
+    ({"udp_dport": 1, "dport": 2}, ValueError, "dport: is given twice"),
+]
+
+
+@pytest.mark.parametrize("fields,error,text", BAD)
+def test_from_dict_refuses(fields: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        Selector.from_dict(fields)
+
+
+def test_wrong_use() -> None:
+    spd = SPD()
+    with pytest.raises(TypeError, match="wanted an object"):
+        Selector.from_dict([])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="wanted a Selector"):
+        spd.add({"dst": "10.0.0.1"}, 1)  # type: ignore[arg-type]
+    for handle in (-1, 1 << 63):
+        with pytest.raises(ValueError, match="handle"):
+            spd.add(Selector(), handle)
+    with pytest.raises(TypeError):
+        spd.add(Selector(), "1")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        spd.select([b""])  # type: ignore[arg-type]
+    assert len(spd) == 0
+
+
+def test_the_text_of_a_selector() -> None:
+    selector = Selector(src="10.1.0.0/16", proto="udp", sport=5, dport="7-9")
+    assert str(selector) == "10.1.0.0/16 -> any proto 17 sport 5 dport 7-9"
+
+
+def test_a_second_thread_is_told_off() -> None:
+    spd = spd_of([{"proto": 17, "sport": 1, "dport": i} for i in range(5000)])
+    batch = PacketBatch.from_packets([ipv4(udp(b"", 9999), proto=17)] * 5000)
+    small = PacketBatch.from_packets([ipv4()])
+    got: list[Any] = []
+    worker = threading.Thread(target=lambda: got.append(spd.select(batch)))
+    worker.start()
+    with pytest.raises(RuntimeError, match="another thread"):
+        while worker.is_alive():
+            spd.select(small)
+    for call in (lambda: spd.add(Selector(), 1), lambda: SPD().select(batch), lambda: batch.take([0])):
+        with pytest.raises(RuntimeError, match="another thread"):
+            call()
+    assert worker.is_alive(), "the work was done too soon for this test to mean anything"
+    worker.join()
+    assert got[0].shape == (5000,) and got[0].dtype == np.int64 and not got[0].any()
+    assert handles(spd, ipv4()) == [0]
+
+
+# ---------------------------------------------------------------- PacketBatch.take
+
+
+def test_take() -> None:
+    some = [ipv4(b"x" * n) for n in (1, 50, 0)]
+    batch = PacketBatch.from_packets(some, headroom=0, tailroom=0)
+    taken = batch.take([2, 0, 2], headroom=64, tailroom=32)
+    assert taken.to_packets() == [some[2], some[0], some[2]]
+    taken[0][0] = 0
+    assert taken.to_packets()[1:] == [some[0], some[2]] and batch.to_packets() == some
+    assert (np.diff(taken.offset) >= 96 + 20).all() and taken.offset[0] == 64
+    assert len(batch.take([])) == 0 and len(batch.take(np.flatnonzero([0, 1, 0]))) == 1
+
+
+@pytest.mark.parametrize(
+    "rows,room,error",
+    [
+        ([3], (0, 0), IndexError),
+        ([-1], (0, 0), IndexError),
+        ([1 << 40], (0, 0), IndexError),
+        ([0.5], (0, 0), TypeError),
+        ([[0]], (0, 0), ValueError),
+        ([0], (-1, 0), ValueError),
+        ([0], (1 << 20, 1), ValueError),
+        ([0], ("1", 1), TypeError),
+    ],
+)
+def test_take_refuses(rows: Any, room: tuple[Any, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        PacketBatch.from_packets([ipv4()] * 3).take(rows, *room)
