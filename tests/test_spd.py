@@ -148,9 +148,9 @@ def test_many_selectors() -> None:
     selectors: list[dict[str, Any]] = [{"dst": f"{end}/32", "proto": 17} for end in ends]
     selectors += [{"dst": f"{end}/24"} for end in ends[:300]] + [{"dst": end} for end in ends]
     spd = spd_of(selectors)
-    some = [patched(ipv4(udp(b""), proto=p), 16, 10, i >> 8, i & 255, 1) for i in range(0, 3000, 7) for p in (17, 1)]
+    some = [patched(ipv4(udp(b""), proto=p), 16, 10, i >> 8, i & 255, 1) for i in range(0, 3000, 41) for p in (17, 1)]
     got = handles(spd, *some)
-    assert got == [select(selectors, p) for p in some] and len(set(got)) > 800
+    assert got == [select(selectors, p) for p in some] and len(set(got)) > 140
 
 
 # ---------------------------------------------------------------- single cases

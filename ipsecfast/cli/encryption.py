@@ -33,7 +33,7 @@ class Encryption(Job):
         super().__init__(entries, options)
         self._sad, added = fill_sad(_outbound(entries, options.skip_bad_keys), "outbound", options)
         self._spd = SPD()
-        used: dict[SAKey, list[int]] = {key: [] for key in added}
+        used: dict[SAKey, set[int]] = {key: set() for key in added}
         n_layers = 1
         for policy in policies(entries, lambda error: bad_key(error, options.skip_bad_keys)):
             keys = [sa_key(entry.sa) for entry in policy.entries]
@@ -47,8 +47,8 @@ class Encryption(Job):
             self._spd.add(policy.selector, handle)
             n_layers = max(n_layers, len(keys))
             for key in keys:
-                used[key].append(handle)
-        self.tally = Tally([(entry, used[key]) for key, (entry, _) in added.items()], self.done)
+                used[key].add(handle)
+        self.tally = Tally([(entry, sorted(used[key])) for key, (entry, _) in added.items()], self.done)
         padding = sum(sorted((entry.sa.tfc_pad_to or 0 for entry, _ in added.values()), reverse=True)[:n_layers])
         self._front, self._back = n_layers * FRONT, n_layers * BACK + padding
         # So many packets at a time that their room stays small beside the processor's caches.
