@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from .._version import __version__
 from ..errors import IpsecError
-from . import decrypt, demo, encrypt, info
+from . import caps, decrypt, demo, encrypt, info
 from .terminal import Interrupted, complain
 
 USAGE = 2
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ipsecfast {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (decrypt, encrypt, demo, info):
+    for command in (decrypt, encrypt, demo, info, caps):
         command.add_parser(commands)
     return parser
 

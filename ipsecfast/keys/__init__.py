@@ -6,13 +6,13 @@ the same SA give it twice.  No error or warning ever shows a key.
 
 from __future__ import annotations
 
-import codecs
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import KeyFileError
+from ..textfile import read_text
 from . import esp_sa, safile, xfrm
 from .entry import KeyEntry, one_line
 from .policy import Policy, policies
@@ -45,7 +45,7 @@ def load_keys(
     entries: list[KeyEntry] = []
     for path in paths:
         name = one_line(str(path))
-        text = _text(name, _octets(name, path))
+        text = read_text(path, name, "key file", MAX_KEY_FILE_LEN, KeyFileError)
         for entry in _reader(name, text)(name, text):
             if isinstance(entry, KeyEntry):
                 entries.append(entry)
@@ -54,29 +54,6 @@ def load_keys(
             elif warn is not None:
                 warn(str(entry))
     return entries
-
-
-def _octets(name: str, path: str | Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_KEY_FILE_LEN + 1)
-    except OSError as error:
-        raise KeyFileError(f"{name}: can't be read: {error.strerror}") from None
-    except ValueError:  # a NUL in the path
-        raise KeyFileError(f"{name}: can't be read: not a file name") from None
-    if len(data) > MAX_KEY_FILE_LEN:
-        raise KeyFileError(f"{name}: is larger than {MAX_KEY_FILE_LEN >> 20} MiB, no key file")
-    return data
-
-
-def _text(name: str, data: bytes) -> str:
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what PowerShell's ">" writes
-    try:
-        text = data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise KeyFileError(f"{name}:{line}: is no {'UTF-16' if utf16 else 'UTF-8'} text") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _reader(name: str, text: str) -> Reader:

@@ -12,6 +12,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, IntEnum, IntFlag
 
+__all__ = [
+    "CONSTANTS",
+    "NET_BUFFER_LIST_INFO_BY_LEVEL",
+    "Authentication",
+    "ChecksumParameter",
+    "CryptoStatus",
+    "Encapsulation",
+    "EncapsulationType",
+    "Encryption",
+    "IPsecV1Confidentiality",
+    "IPsecV1Flag",
+    "IPsecV1Integrity",
+    "IPsecV1Operation",
+    "IPsecV1Parameter",
+    "IPsecV1UdpEncapType",
+    "IPsecV1UdpEsp",
+    "IPsecV2Parameter",
+    "Limit",
+    "LsoIPVersion",
+    "LsoType",
+    "NdisStatus",
+    "NetBufferListInfo",
+    "ObjectType",
+    "OffloadFlag",
+    "Oid",
+    "OnOffParameter",
+    "Operation",
+    "ParametersFlag",
+    "Port",
+    "Protocol",
+    "RequestType",
+    "Revision",
+    "SaAssocFlag",
+    "SaFlag",
+    "SetOffload",
+    "Support",
+    "UdpEsp",
+]
+
 
 class Oid(IntEnum):
     """Object identifiers. ``OID_TCP_TASK_IPSEC_*`` without V2 are IPsecOV1 (gone from NDIS 6.30 on)."""

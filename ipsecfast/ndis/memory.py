@@ -61,10 +61,12 @@ class Memory:
             for granule in range(start // _GRANULE, (start + len(block) - 1) // _GRANULE + 1):
                 del self._blocks[granule]
 
-    def read(self, address: int, length: int) -> bytes:
-        """``length`` bytes; MemoryFault if they are not all inside one allocation."""
+    def read(self, address: int, length: int | None = None) -> bytes:
+        """``length`` bytes (None: to the end of the allocation); MemoryFault if they are not all inside one."""
         start, block = self._find(address)
         at = address - start
+        if length is None:
+            return bytes(block[at:])
         if length < 0 or length > len(block) - at:
             raise self._past_end(address, length, len(block) - at)
         return bytes(block[at : at + length])
@@ -76,11 +78,6 @@ class Memory:
         if len(data) > len(block) - at:
             raise self._past_end(address, len(data), len(block) - at)
         block[at : at + len(data)] = data
-
-    def available(self, address: int) -> int:
-        """Bytes from ``address`` to the end of its allocation; MemoryFault if there is none."""
-        start, block = self._find(address)
-        return start + len(block) - address
 
     def load(self, address: int, member: Integer) -> int:
         """Value of an integer member of the structure at ``address``: ``load(node, ADD_SA.Next)``."""

@@ -243,10 +243,9 @@ def _walk(memory: Memory, cls: _Listed, address: int, length: int, options: Opti
         if len(seen) == options.max_list_nodes:
             raise StructureError(_INVALID_DATA, f"{cls.__name__}: the list has more than {len(seen)} nodes")
         seen.add(address)
-        available = memory.available(address)
-        if available < least:
-            raise StructureError(_INVALID_LENGTH, f"{cls.__name__}: got {available} bytes, wanted at least {least}")
-        data = memory.read(address, available)
+        data = memory.read(address)
+        if len(data) < least:
+            raise StructureError(_INVALID_LENGTH, f"{cls.__name__}: got {len(data)} bytes, wanted at least {least}")
         yield address, data
         address = int.from_bytes(data[offset:end], "little")
         if not address:

@@ -32,4 +32,9 @@ SIZE_MACROS: Mapping[str, Mapping[Abi, int]] = {
 }
 
 __all__ = ["SIZE_MACROS", "STRUCTURES", "Abi", "Field", "KeyedStructure", "RevisionSize", "Structure", "Union"]
-__all__ += STRUCTURES
+__all__ += common.__all__
+__all__ += ipsec.__all__
+__all__ += ipsec_v1.__all__
+__all__ += offload.__all__
+__all__ += oob.__all__
+__all__ += binding.__all__
