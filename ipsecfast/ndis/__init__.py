@@ -30,6 +30,7 @@ from .sa_request import (
     read_update_sa,
     write_list,
 )
+from .sa_request_v1 import V1Protocol, V1SaRequest, V1UdpEsp, read_v1_add_sa, read_v1_add_udpesp_sa
 from .structs import (
     IPSEC_OFFLOAD_V2_ADD_SA,
     IPSEC_OFFLOAD_V2_ADD_SA_EX,
@@ -163,6 +164,9 @@ __all__ = [
     "Structure",
     "StructureError",
     "TransportSwitches",
+    "V1Protocol",
+    "V1SaRequest",
+    "V1UdpEsp",
     "configured_offload",
     "hardware_offload",
     "load_registry",
@@ -172,6 +176,8 @@ __all__ = [
     "read_delete_sa_list",
     "read_keywords",
     "read_update_sa",
+    "read_v1_add_sa",
+    "read_v1_add_udpesp_sa",
     "write_list",
 ]
 __all__ += constants.__all__

@@ -73,14 +73,17 @@ class SaAlgorithm(Secret):
     additional_info: int = 0
 
 
+UNUSED = SaAlgorithm()
+
+
 @dataclass(frozen=True, slots=True)
 class SaProtocol(Secret):
     """One protocol of a bundle: AH or ESP.  ``seq_hi`` is the high half of the sequence number, if ``esn``."""
 
     operation: Operation
     spi: int
-    authentication: SaAlgorithm = SaAlgorithm()
-    encryption: SaAlgorithm = SaAlgorithm()
+    authentication: SaAlgorithm = UNUSED
+    encryption: SaAlgorithm = UNUSED
     esn: bool = False
     seq_hi: int = 0
 
@@ -280,7 +283,7 @@ def _protocol(assoc: bytes, keys: bytes, options: Options) -> SaProtocol:
         operation,
         _ordered(spi, options),
         # A combined algorithm authenticates too: what stands beside it is ignored, wherever it points.
-        _UNUSED if combined else _algorithm("AuthenticationAlgorithm", algorithms[:4], keys),
+        UNUSED if combined else _algorithm("AuthenticationAlgorithm", algorithms[:4], keys),
         _algorithm("EncryptionAlgorithm", algorithms[4:], keys),
         bool(flags & _ESN),
         _ordered(seq_hi, options),
@@ -290,7 +293,7 @@ def _protocol(assoc: bytes, keys: bytes, options: Options) -> SaProtocol:
 def _algorithm(name: str, info: Sequence[int], keys: bytes) -> SaAlgorithm:
     identifier, length, offset, additional_info = info
     if not identifier:
-        return _UNUSED
+        return UNUSED
     if offset > len(keys) or length > len(keys) - offset:
         got = f"{name}: its key is bytes {offset} to {offset + length} of {len(keys)} bytes of key material"
         raise StructureError(_INVALID_DATA, got)
@@ -310,7 +313,6 @@ def _add_sa_paths(cls: _AddSa) -> list[str]:
 _ADD_SA: tuple[_AddSa, ...] = (IPSEC_OFFLOAD_V2_ADD_SA, IPSEC_OFFLOAD_V2_ADD_SA_EX)
 _READERS = {(cls.__name__, abi): cls.reader(abi, *_add_sa_paths(cls)) for cls in _ADD_SA for abi in Abi}
 _HANDLE_READERS = {abi: IPSEC_OFFLOAD_V2_DELETE_SA.reader(abi, "OffloadHandle") for abi in Abi}
-_UNUSED = SaAlgorithm()
 _read_association = IPSEC_OFFLOAD_V2_SECURITY_ASSOCIATION.reader(
     Abi.X64,  # the same on both
     *("Flags", "Operation", "Spi"),
