@@ -16,6 +16,7 @@ import capture_model as model
 import pytest
 
 from ipsecfast.cli import main
+from ipsecfast.cli.terminal import Progress
 
 CAPTURE = model.DEMO / "demo.pcap"
 KEYS = model.DEMO / "demo.keys.json"
@@ -308,6 +309,14 @@ def command(*args: object, stderr: int = subprocess.PIPE) -> subprocess.Popen[by
     )
 
 
+def wait_for_output(process: subprocess.Popen[bytes]) -> None:
+    """Until the command is at work: the file that it writes to, in the working directory, is there."""
+    deadline = time.monotonic() + 20
+    while not any(f.endswith(".part") for f in os.listdir()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("name", ["-", "/dev/stdout"])
 def test_standard_input_and_output(capsys, name):
     decrypt(capsys, CAPTURE, "-o", "want")
@@ -357,7 +366,8 @@ def test_progress_bar_on_a_terminal():
     with process:
         process.stdin.write(CAPTURE.read_bytes()[:5000])
         process.stdin.flush()
-        time.sleep(1.5)
+        wait_for_output(process)
+        time.sleep(2 * Progress.DELAY)
         process.stdin.write(CAPTURE.read_bytes()[5000:])
     shown = os.read(terminal, 1 << 16)
     os.close(inner)
@@ -371,10 +381,7 @@ def test_signals_leave_nothing_behind(folder, signum, status):
     assert process.stdin is not None
     process.stdin.write(CAPTURE.read_bytes()[:5000])
     process.stdin.flush()
-    deadline = time.monotonic() + 20
-    while not any(f.endswith(".part") for f in os.listdir(folder)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_output(process)
     process.send_signal(signum)
     _, err = process.communicate()
     assert process.returncode == status and b"Traceback" not in err
