@@ -1,109 +1,154 @@
-"""The tables of one run, in Markdown: ``python bench/tables.py RESULTS.json``.
-
-Reads what ``pytest bench --benchmark-json=RESULTS.json`` wrote.  Cells are encapsulate / decapsulate.
-"""
+"""The tables of a run, in Markdown."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from common import ALGORITHMS, BATCHES, DIRECTIONS, SAS, SIZES, Case
-from test_peers import PEERS
+import targets
+from cells import DIRECTIONS, SIZES, Cell
+from results import Group, Run
 
-Row = list[str]
-
-
-class Run:
-    """One JSON file's results, looked up by case."""
-
-    def __init__(self, path: Path) -> None:
-        self.about: dict[str, Any] = json.loads(path.read_text())
-        self.infos = [b["extra_info"] for b in self.about["benchmarks"]]
-        fields = Case.__dataclass_fields__
-        self._cases = {Case(**{f: i[f] for f in fields}): i for i in self.infos if "ns_per_packet" in i}
-
-    def pair(self, field: str, algorithm: str, provider: str, **others: Any) -> list[float] | None:
-        """The field's value in both directions, or None if the case was not run."""
-        found = [self._cases.get(Case(way, algorithm, provider, **others)) for way in DIRECTIONS]
-        return [info[field] for info in found if info] if all(found) else None
-
-    def cell(self, algorithm: str, provider: str, **others: Any) -> str:
-        ns = self.pair("ns_per_packet", algorithm, provider, **others)
-        gbit = self.pair("gbit_per_s", algorithm, provider, **others)
-        return f"{ns[0]:.0f}/{ns[1]:.0f} ns, {gbit[0]:.1f}/{gbit[1]:.1f} G" if ns and gbit else ""
-
-    @property
-    def providers(self) -> list[str]:
-        return list(dict.fromkeys(case.provider for case in self._cases if case.provider not in PEERS))
+Rows = list[list[str]]
 
 
-def table(title: str, head: Row, rows: Iterable[Row]) -> None:
-    """Print a table; rows without a single result are left out."""
-    kept = [row for row in rows if any(row[len(row) - len(head) + 1 :])]
-    if kept:
-        lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *kept]]
-        print(f"\n{title}\n\n" + "\n".join(lines))
+def markdown(head: Sequence[str], rows: Rows) -> str:
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
 
 
-def own(run: Run, head: str, names: Iterable[Any], others: Callable[[Any], dict[str, Any]]) -> None:
-    """ipsecfast's results: an algorithm and provider a row, a value of what is varied a column."""
-    columns = list(names)
-    rows = [
-        [f"{algorithm}, {provider}", *(run.cell(algorithm, provider, **others(name)) for name in columns)]
-        for algorithm in ALGORITHMS
-        for provider in run.providers
+def heading(run: Run) -> str:
+    """Machine, libraries and revision of a run, and how it was measured."""
+    a, s = run.about, run.settings
+    listed = ", ".join(f"{name} {version}" for name, version in a["versions"].items())
+    lines = [
+        f"Revision {a['revision']}, {a['when']}, `{s['command']}`.",
+        f"CPU: {a['cpu']}; {', '.join(a['features'])}; {a['cores']} cores; load {a['load']} at the start.",
+        f"{listed}; Python {a['python']}; {a['compiler']}; Linux {a['kernel']}.",
+        f"{s['visits']} visits to every cell in turn, on core {s['core']}; quartiles {spread(run):.1%} apart.",
     ]
-    table(head, ["", *map(str, columns)], [row for row in rows if sum(map(bool, row)) > 2])
+    return "\n".join(f"- {line}" for line in lines)
 
 
-def ratios(run: Run) -> None:
-    """How many times as long a peer takes as ipsecfast in batches of 256."""
-    rows = []
-    for algorithm in ALGORITHMS:
-        for size in SIZES:
-            for peer in PEERS:
-                row = [f"{algorithm}, {size} B, {peer}", ""]
-                theirs = run.pair("ns_per_packet", algorithm, peer, size=size, batch=1)
-                if theirs:
-                    row[1] = f"{theirs[0] / 1000:.1f}/{theirs[1] / 1000:.1f}"
-                for provider in run.providers:
-                    ours = run.pair("ns_per_packet", algorithm, provider, size=size)
-                    row.append(f"{theirs[0] / ours[0]:.0f}/{theirs[1] / ours[1]:.0f}" if theirs and ours else "")
-                rows.append(row)
-    head = ["peer, one packet a call", "us", *(f"over {provider}" for provider in run.providers)]
-    table("Peer's time over ipsecfast's, one SA", head, rows)
+def spread(run: Run) -> float:
+    """The median cell's interquartile range over its median."""
+    all_of_them = sorted(f.spread for g in run.groups.values() for both in g.figures.values() for f in both)
+    return all_of_them[len(all_of_them) // 2] if all_of_them else 0.0
 
 
-def rates(run: Run) -> None:
-    rates_of = {(i["algorithm"], i["provider"], i["call"]): i["per_second"] for i in run.infos if "per_second" in i}
+def times(group: Group, cell: Cell, rate: bool = True) -> str:
+    """ns per packet encapsulating/decapsulating, and Gbit/s of payload; empty if it was not measured."""
+    if cell not in group:
+        return ""
+    ns = [group.ns(cell, way) for way in DIRECTIONS]
+    if min(ns) >= 1000:
+        return "/".join(f"{x / 1000:.3g}" for x in ns) + " us"
+    text = "/".join(f"{x:.0f}" for x in ns) + " ns"
+    return text + (", " + "/".join(f"{cell.payload_bits / x:.1f}" for x in ns) + " G" if rate else "")
+
+
+def across(groups: Iterable[Group], field: str, row_of: Callable[[Cell], str]) -> Rows:
+    """Rows by `row_of`, columns by one field of the cell; the first row is the head."""
+    found: dict[str, dict[Any, str]] = {}
+    columns: dict[Any, None] = {}
+    for group in groups:
+        for cell in group.figures:
+            value = getattr(cell, field)
+            columns[value] = None
+            found.setdefault(row_of(cell), {})[value] = times(group, cell)
+    order = [size for size in SIZES if size in columns] if field == "size" else list(columns)
+    rows = [[name, *(cells.get(value, "") for value in order)] for name, cells in found.items()]
+    return [["", *(f"{value:,}" if isinstance(value, int) else str(value) for value in order)], *rows] if rows else []
+
+
+def _named(run: Run, start: str) -> list[Group]:
+    return [group for name, group in run.groups.items() if name.startswith(start)]
+
+
+def _with_algorithm(cell: Cell) -> str:
+    burst = f", bursts of {cell.batch}" if cell.who == "librte_ipsec" else ""
+    return f"{cell.algorithm}, {cell.name}{burst}"
+
+
+def sections(run: Run) -> Iterator[tuple[str, Rows]]:
+    """(title, rows with the head first) of every table that has something in it."""
+    yield (
+        "Bytes behind the IP header; one SA, batches of 256 packets, all in the cache",
+        across(_named(run, "limit "), "size", _with_algorithm),
+    )
+    for group in (*_named(run, "batch "), *_named(run, "SAs "), *_named(run, "modes "), *_named(run, "threads ")):
+        kind, size = group.name.split()[0], group.name.split()[-1]
+        field, title = {
+            "batch": ("batch", "Packets in a batch"),
+            "SAs": ("sas", "SAs, drawn at random for every packet; batches of 256, packets not in the cache"),
+            "modes": ("mode", "Modes"),
+            "threads": ("threads", "Threads; 64 SAs, batches of 4096"),
+        }[kind]
+        yield f"{title}; {size} B", across([group], field, _with_algorithm)
+    yield "1024 SAs, drawn at random for every packet", across(_named(run, "1024 SAs"), "size", _with_algorithm)
+    yield (
+        "One packet a call, and the libraries' own single calls",
+        across(_named(run, "alone "), "size", _with_algorithm),
+    )
+    yield "AH, and the bare MAC on the same bytes", across(_named(run, "ah "), "size", _with_algorithm)
+    yield "Other implementations in Python, one packet a call", across(_named(run, "peers "), "size", _with_algorithm)
+    yield "SAs", _sads(run)
+    yield "Captures", _captures(run)
+    yield "Instructions per packet of our own modules", _counts(run)
+
+
+def _sads(run: Run) -> Rows:
+    columns = {
+        "made and checked a second": "make",
+        "added a second": "add",
+        "deleted a second": "delete",
+        "bytes, inbound": "bytes inbound",
+        "bytes, outbound": "bytes outbound",
+        "of that, key schedule": "key schedule",
+    }
     rows = [
-        [f"{algorithm}, {provider}", *(f"{rates_of[algorithm, provider, call]:,.0f}" for call in ("add", "delete"))]
-        for algorithm, provider, call in rates_of
-        if call == "add"
+        [f"{row['algorithm']}, {row['provider']}"]
+        + [f"{row[key]:,.0f}" if key in row else "" for key in columns.values()]
+        for row in run.extras.get("sads", {}).get("rows", ())
     ]
-    table("SAs a second, one a call", ["", "add", "delete"], rows)
+    return [["", *columns], *rows] if rows else []
 
 
-def main(path: str) -> None:
-    run = Run(Path(path))
-    machine, commit = run.about["machine_info"], run.about["commit_info"]
-    print(f"CPU: {machine['cpu'].get('brand_raw', 'unknown')}; Python {machine['python_version']}")
-    print("; ".join(f"{name} {version}" for name, version in machine["versions"].items()))
-    print(f"revision: {commit.get('id', 'none')}{', with changes' if commit.get('dirty') else ''}")
-    print("Cells: encapsulate/decapsulate, ns per packet and Gbit/s of payload; transport unless said.")
-    own(run, "Size in bytes behind the IPv4 header; one SA, batches of 256", SIZES, lambda size: {"size": size})
-    for size in ("64", "1420"):
-        own(run, f"Batch, {size} B, one SA", BATCHES, lambda n, size=size: {"size": size, "batch": n})
-        own(run, f"SAs in turn, {size} B, batches of 256", SAS, lambda n, size=size: {"size": size, "sas": n})
-        modes = ("transport", "tunnel")
-        own(run, f"Mode, {size} B, one SA, batches of 256", modes, lambda mode, size=size: {"size": size, "mode": mode})
-    ratios(run)
-    rates(run)
+def _captures(run: Run) -> Rows:
+    found = run.extras.get("capture", {})
+    rows = [
+        [
+            f"{'tshark' if name == 'tshark' else 'ipsecfast decrypt'}{f', {name}' if name != 'tshark' else ''}",
+            f"{r['bytes_per_second'] / 1e9:.3f}",
+            f"{r['cpu_seconds']:.2f}" if "cpu_seconds" in r else "",
+            f"{r['anonymous'] / 1e6:.0f}" if "anonymous" in r else "",
+        ]
+        for name, r in found.get("runs", {}).items()
+        if "bytes_per_second" in r
+    ]
+    return [[f"{found['bytes'] / 1e9:.2f} GB", "GB/s", "CPU seconds", "anonymous memory, MB"], *rows] if rows else []
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _counts(run: Run) -> Rows:
+    found = run.extras.get("counts", {}).get("rows", ())
+    phases = list(dict.fromkeys(phase for row in found for phase in row.get("phases", ())))
+    rows = [
+        [row["name"], f"{row['total']:.0f}", *(f"{row['phases'].get(phase, 0):.0f}" for phase in phases)]
+        for row in found
+    ]
+    return [["", "all", *phases], *rows] if rows else []
+
+
+def targets_table(run: Run) -> str:
+    return markdown(["figure", "target", "measured", "met"], targets.table(run))
+
+
+def render(run: Run, only_targets: bool = False) -> str:
+    """Everything as text."""
+    parts = [heading(run)]
+    if left_out := "\n".join(f"- {why}" for why in run.left_out()):
+        parts.append(f"Left out:\n\n{left_out}")
+    parts.append("### Targets\n\n" + targets_table(run))
+    if not only_targets:
+        parts += [f"### {title}\n\n{markdown(rows[0], rows[1:])}" for title, rows in sections(run) if rows]
+    return "\n\n".join(parts) + "\n"
