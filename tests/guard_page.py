@@ -9,11 +9,11 @@ import ctypes
 import mmap
 import sys
 
-import strategies as gen
-from differential import shapes_of
+from differential import suites_of
 
 import ipsecfast
 from ipsecfast import SAD, PacketBatch
+from ipsecfast.testing import strategies as gen
 
 PAGE = mmap.PAGESIZE
 
@@ -39,7 +39,7 @@ class Fenced:
         return PacketBatch(self.page, [start], [len(packet)], [slot], [size])
 
 
-def check(fenced: Fenced, provider: str, shape: gen.Shape, version: int, mode: gen.Mode) -> int:
+def check(fenced: Fenced, provider: str, shape: gen.Suite, version: int, mode: gen.Mode) -> int:
     """Both directions for packets of 0 to 80 bytes, sound, of any bytes, and cut; returns the number of calls."""
     src, dst = gen.ADDRESSES[version][:2]
     encap = (4500, 4500) if len(shape.encryption) % 2 else None
@@ -51,8 +51,8 @@ def check(fenced: Fenced, provider: str, shape: gen.Shape, version: int, mode: g
     for n in range(81):
         inner = gen.plain_packet(version, bytes(n))
         sealed = gen.protect(sa, inner, n + 1)
-        start = gen.esp_offset(sealed)
-        fitting = gen.with_esp(sealed, (sealed[start:] + bytes(80))[:n])
+        start = gen.header_offset(sealed)
+        fitting = gen.with_body(sealed, (sealed[start:] + bytes(80))[:n])
         for at_end in (True, False):
             for packet in (sealed[:n], fitting, sealed):
                 ipsecfast.decapsulate(fenced.batch(packet, 0, at_end=at_end, push=False), sad)
@@ -68,7 +68,7 @@ def check(fenced: Fenced, provider: str, shape: gen.Shape, version: int, mode: g
 
 def main() -> None:
     fenced, calls = Fenced(), 0
-    for i, shape in enumerate(shapes_of(sys.argv[1])):
+    for i, shape in enumerate(suites_of(sys.argv[1])):
         print(shape, flush=True)
         modes: tuple[gen.Mode, gen.Mode] = ("tunnel", "transport") if i % 2 else ("transport", "tunnel")
         for version, mode in zip((4, 6), modes, strict=True):

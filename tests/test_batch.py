@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import strategies as gen
 from differential import PROVIDER_NAMES
 
 import ipsecfast
 from ipsecfast import SAD, PacketBatch, PacketStatus
+from ipsecfast.testing import strategies as gen
 
-SA = gen.make_sa(gen.Shape("AES-GCM-128", "NONE"))
+SA = gen.make_sa(gen.Suite("AES-GCM-128", "NONE"))
 INNER = gen.plain_packet(4, bytes(range(40)))
 PROTECTED = gen.protect(SA, INNER, 1)
 DATA = np.full(400, 0x5A, np.uint8)

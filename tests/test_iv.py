@@ -6,12 +6,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-import strategies as gen
-from differential import PROVIDER_NAMES, shapes_of
+from differential import PROVIDER_NAMES, suites_of
 
 import ipsecfast
 from ipsecfast import SAD, PacketBatch, PacketStatus, SecurityAssociation
 from ipsecfast.reference import ip
+from ipsecfast.testing import strategies as gen
 
 pytestmark = pytest.mark.parametrize("provider", PROVIDER_NAMES)
 
@@ -21,7 +21,7 @@ IV_AT = ip.IPV4_LEN + 8
 
 def with_iv(provider: str, *, counter: bool) -> list[SecurityAssociation]:
     """One SA of each encryption algorithm with IVs of this kind."""
-    by_name = {s.encryption: s for s in shapes_of(provider) if s.iv_len and ("CBC" not in s.encryption) == counter}
+    by_name = {s.encryption: s for s in suites_of(provider) if s.iv_len and ("CBC" not in s.encryption) == counter}
     return [gen.make_sa(shape) for shape in by_name.values()]
 
 
@@ -84,7 +84,7 @@ def test_cbc_ivs_look_random(provider: str) -> None:
 def test_numbers_rise_over_batches_and_failures(provider: str) -> None:
     """One number a packet that goes out, none for one that does not, in the order of the batch."""
     sad = SAD(provider=provider)
-    handle = sad.add(gen.make_sa(gen.Shape("AES-GCM-128", "NONE")), direction="outbound", seq=40)
+    handle = sad.add(gen.make_sa(gen.Suite("AES-GCM-128", "NONE")), direction="outbound", seq=40)
     numbers = []
     for n in (0, 1, 2, 63, 64, 65, 130):
         packets = [PACKET if i % 3 else PACKET[:-1] for i in range(n)]
@@ -99,7 +99,7 @@ def test_numbers_rise_over_batches_and_failures(provider: str) -> None:
 
 def test_numbers_of_many_sas_in_one_batch(provider: str) -> None:
     sad = SAD(provider=provider)
-    sas = [gen.make_sa(shape, spi=1 + i) for i, shape in enumerate(shapes_of(provider)[:9])]
+    sas = [gen.make_sa(shape, spi=1 + i) for i, shape in enumerate(suites_of(provider)[:9])]
     handles = [sad.add(sa, direction="outbound", seq=100 * i) for i, sa in enumerate(sas)]
     order = [handles[i * i % 9] for i in range(200)]
     result = ipsecfast.encapsulate(PacketBatch.from_packets([PACKET] * 200), sad, order)

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import strategies as gen
-from differential import CHOICES, SIZES, Pair, Slot, examples, shapes_of
+from differential import CHOICES, SIZES, Pair, Slot, examples, suites_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipsecfast import PacketStatus, SecurityAssociation
 from ipsecfast.reference import ReferenceTable, encapsulate, ip
+from ipsecfast.testing import strategies as gen
 
 pytestmark = pytest.mark.parametrize("provider", CHOICES)
 
@@ -65,7 +65,7 @@ def outgoing(draw: Any, sa: SecurityAssociation) -> bytes:
 
 
 @st.composite
-def sendings(draw: Any, shapes: Sequence[gen.Shape], sizes: Sequence[int] = SIZES) -> Any:
+def sendings(draw: Any, shapes: Sequence[gen.Suite], sizes: Sequence[int] = SIZES) -> Any:
     """(SAs with their last number, slots, the SA of each, IVs or None, cuts)."""
     fresh = draw(st.booleans())
     iv_len = draw(st.sampled_from(sorted({s.iv_len for s in shapes})))
@@ -96,14 +96,14 @@ def run(provider: str, sending: Any, cuts: Sequence[int] = ()) -> list[PacketSta
 @examples(80)
 @given(data=st.data())
 def test_any_batch(provider: str, data: Any) -> None:
-    run(provider, data.draw(sendings(shapes_of(provider))))
+    run(provider, data.draw(sendings(suites_of(provider))))
 
 
 @examples(80)
 @given(data=st.data())
 def test_a_batch_in_pieces(provider: str, data: Any) -> None:
     """Whole, in several batches, and one by one: the same bytes."""
-    sending = data.draw(sendings(shapes_of(provider), (2, 13, 65)))
+    sending = data.draw(sendings(suites_of(provider), (2, 13, 65)))
     whole = run(provider, sending)
     assert run(provider, sending, sending[4]) == whole
     assert run(provider, sending, range(len(sending[1]))) == whole
@@ -113,7 +113,7 @@ def test_a_batch_in_pieces(provider: str, data: Any) -> None:
 @given(data=st.data())
 def test_numbers_run_out(provider: str, data: Any) -> None:
     """The last number goes out, the packet behind it does not; refused packets use none."""
-    shape = data.draw(st.sampled_from([s for s in shapes_of(provider) if s.iv_len == 8]))
+    shape = data.draw(st.sampled_from([s for s in suites_of(provider) if s.iv_len == 8]))
     esn, left = data.draw(st.booleans()), data.draw(st.integers(0, 70))
     sa = gen.make_sa(shape, esn=esn)
     packet = data.draw(gen.inner_packets(version=4))
@@ -133,7 +133,7 @@ def test_longest_packets(provider: str, mode: gen.Mode, version: int) -> None:
     for name in ("AES-CBC-128", "NULL", "AES-GCM-256"):
         auth = "NONE" if "GCM" in name else "HMAC-SHA256-128"
         for encap in (None, (4500, 4500)):
-            sa = gen.make_sa(gen.Shape(name, auth), src=src, dst=dst, mode=mode, udp_encap=encap)
+            sa = gen.make_sa(gen.Suite(name, auth), src=src, dst=dst, mode=mode, udp_encap=encap)
             lots = [Slot(gen.plain_packet(version, bytes(n)), 200, 200) for n in range(65400, 65516)]
             ivs = np.zeros((len(lots), sa.enc_alg.iv_len), np.uint8)
             verdicts = run(provider, ([(sa, 0)], lots, [0] * len(lots), ivs, []))
@@ -143,7 +143,7 @@ def test_longest_packets(provider: str, mode: gen.Mode, version: int) -> None:
 @pytest.mark.parametrize("mode", ["tunnel", "transport"])
 def test_every_length_and_room(provider: str, mode: gen.Mode) -> None:
     """Payloads of 0 to 80 bytes under every algorithm, each in a slot that just fits and one that just does not."""
-    for k, shape in enumerate(shapes_of(provider)):
+    for k, shape in enumerate(suites_of(provider)):
         version = 4 if k % 2 else 6
         src, dst = gen.ADDRESSES[version][:2]
         encap = (4500, 4500) if k % 4 < 2 else None
@@ -165,6 +165,6 @@ def test_extension_headers_that_do_not_fit(provider: str, mode: gen.Mode) -> Non
     src, dst = gen.ADDRESSES[6][:2]
     header = ip.ipv6_header(src, dst, traffic_class=0, flow_label=0, hop_limit=1)
     packet = ip.finish(header, 6, ip.PROTO_DEST_OPTS, bytes((6, 9, 0, 0)))
-    sa = gen.make_sa(gen.Shape("NULL", "HMAC-SHA1-96"), src=src, dst=dst, mode=mode)
+    sa = gen.make_sa(gen.Suite("NULL", "HMAC-SHA1-96"), src=src, dst=dst, mode=mode)
     verdicts = run(provider, ([(sa, 0)], [Slot(packet, 128, 64)], [0], np.zeros((1, 0), np.uint8), []))
     assert verdicts == [PacketStatus.OK if mode == "tunnel" else PacketStatus.MALFORMED]

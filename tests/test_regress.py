@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-import strategies as gen
 from differential import PROVIDER_NAMES, Pair
 
 from ipsecfast import PacketStatus
+from ipsecfast.testing import strategies as gen
 
 pytestmark = pytest.mark.parametrize("provider", PROVIDER_NAMES)
 
-GCM = gen.Shape("AES-GCM-128", "NONE")
+GCM = gen.Suite("AES-GCM-128", "NONE")
 INNER = gen.plain_packet()
 OK, REPLAYED, AUTH_FAILED = PacketStatus.OK, PacketStatus.REPLAYED, PacketStatus.AUTH_FAILED
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import strategies as gen
 
 import ipsecfast
 from ipsecfast import SAD, PacketBatch, PacketStatus
+from ipsecfast.testing import strategies as gen
 
-GCM = gen.Shape("AES-GCM-128", "NONE")
+GCM = gen.Suite("AES-GCM-128", "NONE")
 
 
 def test_batch_collected_in_a_cycle_gives_its_memory_back() -> None:
@@ -81,7 +81,7 @@ def test_wildcards_of_both_families_are_duplicates(provider: str) -> None:
 
 def test_extension_header_beyond_65535_bytes() -> None:
     """The place of the last header's number does not fit 16 bits."""
-    shape = gen.Shape("NULL", "HMAC-MD5-96")
+    shape = gen.Suite("NULL", "HMAC-MD5-96")
     sa = gen.make_sa(shape, mode="transport", src=None, dst=None)
     options = b"".join(bytes([60, 255]) + bytes(2046) for _ in range(31))
     options += bytes([60, 250]) + bytes(2006) + bytes([50, 0]) + bytes(6)

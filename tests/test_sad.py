@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import strategies as gen
 from differential import PROVIDER_NAMES, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ipsecfast
 from ipsecfast import SAD, DuplicateSAError, PacketBatch, PacketStatus, SADFullError, SecurityAssociation
+from ipsecfast.testing import strategies as gen
 
-HMAC = gen.Shape("NULL", "HMAC-SHA1-96")
-GCM = gen.Shape("AES-GCM-128", "NONE")
+HMAC = gen.Suite("NULL", "HMAC-SHA1-96")
+GCM = gen.Suite("AES-GCM-128", "NONE")
 INNER = gen.plain_packet(4, bytes(20))
 EVERY = [*PROVIDER_NAMES, "reference"]
 
@@ -78,8 +78,8 @@ def test_capacity(provider: str) -> None:
 def test_longest_match(provider: str) -> None:
     """The SA of the packet's destination before the one for every destination (RFC 4301 sec. 4.1)."""
     exact, wildcard = gen.make_sa(HMAC, 1, replay_window=0), gen.make_sa(HMAC, 2, dst=None, replay_window=0)
-    for_exact, for_any = gen.protect(exact, INNER, 1), gen.protect(gen.sender(wildcard, "tunnel"), INNER, 1)
-    elsewhere = gen.protect(gen.sender(wildcard, "tunnel", gen.ADDRESSES[6][1]), INNER, 1)
+    for_exact, for_any = gen.protect(exact, INNER, 1), gen.protect(gen.peer(wildcard, "tunnel"), INNER, 1)
+    elsewhere = gen.protect(gen.peer(wildcard, "tunnel", gen.ADDRESSES[6][1]), INNER, 1)
     for order in itertools.permutations((exact, wildcard)):
         sad = SAD(provider=provider)
         handle = {sa.dst: sad.add(sa, direction="inbound") for sa in order}
@@ -98,7 +98,7 @@ _SAS = [gen.make_sa(HMAC, i, spi=spi, dst=dst, **_FIELDS) for i, (spi, dst) in e
 
 
 def _packet_of(i: int) -> bytes:
-    sender = gen.sender(_SAS[i], "transport", gen.ADDRESSES[6][3])
+    sender = gen.peer(_SAS[i], "transport", gen.ADDRESSES[6][3])
     return gen.protect(sender, gen.plain_packet(dst=sender.dst), 1)
 
 
@@ -260,7 +260,7 @@ def test_no_text_shows_a_key(provider: str) -> None:
 def test_second_thread_in_one_sad_is_told_off() -> None:
     """RuntimeError in whoever comes second, for every kind of call; the first one's work is right."""
     sad, other = SAD(), SAD()
-    sa = gen.make_sa(gen.Shape("3DES-CBC", "HMAC-SHA512-256"))
+    sa = gen.make_sa(gen.Suite("3DES-CBC", "HMAC-SHA512-256"))
     handle = sad.add(sa, direction="outbound")
     other_handle = other.add(sa, direction="outbound")
     big = PacketBatch.from_packets([INNER[:2] + (1400).to_bytes(2, "big") + INNER[4:] + bytes(1360)] * 20000)
@@ -292,7 +292,7 @@ def test_sads_in_parallel() -> None:
     wrong: list[str] = []
 
     def work(seed: int) -> None:
-        sa = gen.make_sa(gen.SHAPES[seed * 7], seed)
+        sa = gen.make_sa(gen.ESP_SUITES[seed * 7], seed)
         tx, rx = SAD(), SAD()
         out = tx.add(sa, direction="outbound")
         rx.add(sa, direction="inbound")
@@ -314,9 +314,9 @@ def test_sads_in_parallel() -> None:
 
 FORK = """
 import os, sys
-import strategies as gen
+from ipsecfast.testing import strategies as gen
 from ipsecfast import SAD, PacketBatch, decapsulate, encapsulate
-sa = gen.make_sa(gen.Shape("AES-GCM-128", "NONE"))
+sa = gen.make_sa(gen.Suite("AES-GCM-128", "NONE"))
 sad = SAD(provider=sys.argv[1])
 handle = sad.add(sa, direction="outbound")
 batch = PacketBatch.from_packets([bytes(20)])

@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import strategies as gen
 from differential import PROVIDER_NAMES
 
 import ipsecfast
 from ipsecfast import SAD, PacketBatch, PacketStatus
 from ipsecfast.reference import ip
+from ipsecfast.testing import strategies as gen
 
-SA = gen.make_sa(gen.Shape("AES-CBC-128", "HMAC-SHA1-96"))
+SA = gen.make_sa(gen.Suite("AES-CBC-128", "HMAC-SHA1-96"))
 INNER = gen.plain_packet(4, bytes(20))
 GOOD = gen.protect(SA, INNER, 1)
 
 INBOUND = {
     PacketStatus.OK: GOOD,
     PacketStatus.NOT_IPSEC: INNER,
-    PacketStatus.NO_SA: gen.protect(gen.make_sa(gen.Shape("NULL", "HMAC-MD5-96"), spi=9), INNER, 1),
+    PacketStatus.NO_SA: gen.protect(gen.make_sa(gen.Suite("NULL", "HMAC-MD5-96"), spi=9), INNER, 1),
     PacketStatus.AUTH_FAILED: GOOD[:-1] + bytes((GOOD[-1] ^ 1,)),
     PacketStatus.REPLAYED: gen.protect(SA, INNER, 100 - 64),
     PacketStatus.MALFORMED: GOOD[:-1],
     PacketStatus.FRAGMENT: ip.put16(GOOD, 6, 0x2000),
-    PacketStatus.DUMMY: gen.reseal(SA, GOOD, 1, bytes(14) + bytes((0, ip.PROTO_NONE))),
+    PacketStatus.DUMMY: gen.reseal_esp(SA, GOOD, 1, bytes(14) + bytes((0, ip.PROTO_NONE))),
     PacketStatus.ECN: ip.with_traffic_class(GOOD, 3),
 }
 OUTBOUND = {PacketStatus.SEQ_EXHAUSTED: (1 << 32) - 1, PacketStatus.NO_ROOM: 0}
@@ -93,7 +93,7 @@ int EVP_CipherUpdate(void *ctx, unsigned char *out, int *n, const unsigned char 
 
 REFUSING = """
 import ctypes, os
-import strategies as gen
+from ipsecfast.testing import strategies as gen
 import test_status as t
 from ipsecfast import SAD, PacketBatch, PacketStatus, crypto, decapsulate, encapsulate
 from ipsecfast.errors import ProviderError
@@ -113,7 +113,7 @@ for name in (
     "DES-CBC", "NULL",
 ):
     auth = "AES-XCBC-96" if name == "NULL" else "HMAC-SHA256-128" if "CBC" in name or "CTR" in name else "NONE"
-    tx = sad.add(gen.make_sa(gen.Shape(name, auth), spi=len(sad) + 5), direction="outbound")
+    tx = sad.add(gen.make_sa(gen.Suite(name, auth), spi=len(sad) + 5), direction="outbound")
     refuses.value = 1
     batch = PacketBatch.from_packets([t.INNER, t.INNER])
     result = encapsulate(batch, sad, tx)

@@ -20,6 +20,7 @@ HEADER_LEN = 12  # in front of the ICV field: next header, length, reserved, SPI
 
 _EOL, _NOP = 0, 1
 _SOURCE_ROUTES = (131, 137)  # loose and strict
+_ROUTE_LEN = 7  # with one address
 # RFC 4302 A1: security, extended security, commercial security, router alert, sender-directed multi-destination
 _IMMUTABLE_OPTIONS = (130, 133, 134, 148, 149)
 
@@ -94,13 +95,9 @@ def _ipv4_on_arrival(header: bytes, arrived: bool) -> bytes | None:
         if length < 2 or pos + length > len(header):
             return None
         option = header[pos : pos + length]
-        if kind in _SOURCE_ROUTES:
-            if length < 3:
-                return None
-            if option[2] <= length:  # the pointer: hops are left, and the last one is the receiver
-                if length < 7:
-                    return None
-                destination = destination if arrived else option[-4:]
+        # The pointer within the option: hops are left, and the last one is the receiver.
+        if kind in _SOURCE_ROUTES and length >= _ROUTE_LEN and option[2] <= length and not arrived:
+            destination = option[-4:]
         options += option if kind in _IMMUTABLE_OPTIONS else bytes(length)
         pos += length
     kept = header[:1] + b"\0" + header[2:6] + bytes(3) + header[9:10] + bytes(2)

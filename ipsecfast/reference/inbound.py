@@ -3,9 +3,9 @@
 One layer, as :func:`_open_esp` and :func:`_open_ah` do it:
 
 1. lengths: ESP has room for IV, two bytes of trailer and ICV, its ciphertext is whole blocks; AH is as long
-   as its SA says and lies in the packet, and the headers that it covers can be read;
+   as its SA says and lies in the packet;
 2. the window says whether the number is acceptable, and which 64 bits it stands for;
-3. ICV and decryption;
+3. ICV and decryption; the options and extension headers in front of AH must be readable for that;
 4. the number is marked, whatever comes after;
 5. ESP's padding is checked and cut off;
 6. transport: the IP headers close the gap that ESP (and UDP) or AH leave;
@@ -174,15 +174,15 @@ def _open_ah(entry: Entry, packet: bytes, found: _Found) -> _Layer:
     payload_ofs = start + ah.declared_len(packet, start)
     if not ah.is_acceptable(sa, ip.version(packet), payload_ofs - start) or payload_ofs > found.end:
         return _Layer(PacketStatus.MALFORMED)
-    covered = ah.covered(sa, packet[: found.end], start)
-    if covered is None:
-        return _Layer(PacketStatus.MALFORMED)
 
     iv_ofs = start + ah.HEADER_LEN
     acceptable, seq = entry.window.check(int.from_bytes(packet[start + 8 : iv_ofs], "big"))
     if not acceptable:
         return _Layer(PacketStatus.REPLAYED, seq=seq)
 
+    covered = ah.covered(sa, packet[: found.end], start)
+    if covered is None:
+        return _Layer(PacketStatus.MALFORMED, seq=seq)
     icv_ofs = iv_ofs + iv_len(sa)
     icv = ah_icv(sa, seq // SEQ32, packet[iv_ofs:icv_ofs], covered)
     if not hmac.compare_digest(icv, packet[icv_ofs : icv_ofs + len(icv)]):

@@ -1,0 +1,1 @@
+"""Help for those who test IPsec implementations: see :mod:`ipsecfast.testing.strategies`."""
