@@ -112,5 +112,5 @@ class Memory:
                 taken = next((g for g in range(granule + n - 1, granule - 2, -1) if g in self._blocks), None)
                 if taken is None:
                     return granule * _GRANULE
-                granule = taken + 1
+                granule = taken + 2  # one stays unused between the two
         raise MemoryFault(NdisStatus.NDIS_STATUS_RESOURCES, f"no room for {n * _GRANULE} bytes")

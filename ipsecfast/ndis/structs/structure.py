@@ -399,7 +399,7 @@ class KeyedStructure(Structure):
 
     def _convert_to(self, other: Structure) -> None:
         super()._convert_to(other)
-        if isinstance(other, KeyedStructure):
-            key = self.key
+        key = self.key
+        if isinstance(other, KeyedStructure) and key:
             setattr(other, self.KEY_LENGTH, 0)
             other.key = key
