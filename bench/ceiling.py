@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from cells import Cell, LeftOut, security_association, spi_of
-from flow import Lap, fill
+from flow import Caches, Lap, fill
 from numpy.typing import NDArray
 from packets import Arena, clear_packets
 
@@ -94,6 +94,8 @@ def _given(sas: list[SecurityAssociation]) -> NDArray[Any]:
 class _Ceiling:
     """What both kinds have."""
 
+    pid = None
+
     def __init__(self, cell: Cell) -> None:
         served(cell.provider)
         self.cell = cell
@@ -113,6 +115,7 @@ class _Ceiling:
         if not self._state:
             raise LeftOut(f"ceiling.c: {cell.provider} does not serve {cell.algorithm}")
         self.arena = Arena(clear_packets(cell))
+        self._caches = Caches(cell.cold)
         self._rng = np.random.default_rng(1)
         self._which: NDArray[np.int64] = np.zeros(cell.packets, np.int64)
 
@@ -210,7 +213,10 @@ class Loop(_Ceiling):
         return self._run("ceiling_decapsulate")
 
     def lap(self) -> Lap:
-        lap = self.encapsulate(), self.decapsulate()
+        self._caches.empty()
+        out = self.encapsulate()
+        self._caches.empty()
+        lap = out, self.decapsulate()
         self._draw()
         return lap
 

@@ -48,7 +48,8 @@ class Cell:
     who : ipsecfast; crypto (the bare calls of a library, on the same bytes); c-loop (a minimal ESP in C over the
         same calls); or a peer: librte_ipsec, cryptography, pycryptodome, reference, scapy.
     provider : the library below: ipsec-mb, libcrypto; "auto" is ipsecfast's own choice; "" a peer's own.
-    packets : under work in one lap; small ones stay in the cache.
+    packets : under work in one lap; few stay in the cache.
+    cold : the caches are emptied before every lap of either direction.
     """
 
     who: str
@@ -60,9 +61,10 @@ class Cell:
     sas: int = 1
     threads: int = 1
     packets: int = 256
+    cold: bool = False
 
     def __str__(self) -> str:
-        return "-".join(str(value) for value in asdict(self).values() if value != "")
+        return "-".join(str(value) for value in asdict(self).values() if value not in ("", False))
 
     @property
     def name(self) -> str:

@@ -47,6 +47,7 @@ class LibrteIpsec:
             stderr=self._errors,
             text=True,
         )
+        self.pid: int | None = self._process.pid
         answer = self._read()
         if answer != "ready":
             self.close()

@@ -83,7 +83,9 @@ def _measure(args: argparse.Namespace, plans: list[Planned], extras: list[str]) 
         raise SystemExit(f"ci/bench: --core {core}: wanted one of {sorted(cores)}")
     visits = args.visits or (11 if args.quick else 60)
     command = " ".join(["ci/bench", *sys.argv[1:]])
-    run = Run(about(), {"command": command, "visits": visits, "core": core, "quick": args.quick})
+    run = Run(
+        about(), {"command": command, "visits": visits, "core": core, "quick": args.quick, "chosen": bool(args.k)}
+    )
     for planned in plans:
         run.groups[planned.name] = measure(planned, visits, core, _progress)
     try:

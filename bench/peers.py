@@ -173,6 +173,8 @@ PEERS: dict[str, tuple[str, Any]] = {
 class PeerWork:
     """A peer at a cell's packets."""
 
+    pid = None
+
     def __init__(self, cell: Cell) -> None:
         module, make = PEERS[cell.who]
         try:

@@ -14,9 +14,8 @@ GCM, CBC = "AES-128-GCM", "AES-CBC-128+SHA1"
 PROVIDERS = ("ipsec-mb", "libcrypto")
 ENDS = ("64", "1420")  # the sizes that targets are set for
 AH = ("NULL+SHA1", "NULL+SHA256", "AES-128-GMAC")
-MANY = 16384  # packets in a lap where SAs fall out of the cache; they are drawn anew for every lap
+COLD = 4096  # packets in a lap where SAs fall out of the cache
 INTERLEAVED = 4096  # packets in a lap with 1024 SAs
-LANES = 4096  # packets in a lap where batches of up to as many are compared
 RTE_BURSTS = (32, 256)  # the better of the two counts
 
 
@@ -68,7 +67,7 @@ def interleaved(size: str) -> Planned:
 
 
 def batches(size: str, algorithm: str = GCM) -> Planned:
-    cells = [ours(p, algorithm=algorithm, size=size, batch=n, packets=LANES) for p in PROVIDERS for n in BATCHES]
+    cells = [ours(p, algorithm=algorithm, size=size, batch=n, packets=max(256, n)) for p in PROVIDERS for n in BATCHES]
     return Planned(f"batch {algorithm} {size}", tuple(cells))
 
 
@@ -80,8 +79,9 @@ def alone(algorithm: str, size: str = "64") -> Planned:
 
 
 def many_sas(size: str, most: int) -> Planned:
-    cells = [ours(size=size, sas=n, packets=MANY) for n in SAS if n <= most]
-    return Planned(f"SAs {size}", (*cells, *(c_loop(size=size, sas=n, packets=MANY) for n in SAS if n <= 16384)))
+    what: dict[str, Any] = {"size": size, "packets": COLD, "cold": True}
+    cells = [ours(sas=n, **what) for n in SAS if n <= most]
+    return Planned(f"SAs {size}", (*cells, *(c_loop(sas=n, **what) for n in SAS if n <= 16384)))
 
 
 def modes(size: str) -> Planned:

@@ -69,9 +69,12 @@ def _lines(
         axis.set(title=way, xlabel=xlabel, **scales)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel(ylabel)
-    axes[1].legend(fontsize="x-small", handlelength=3)
     figure.suptitle(title)
-    return _save(plt, figure, path) if drawn else _drop(plt, figure)
+    if not drawn:
+        plt.close(figure)
+        return []
+    axes[1].legend(fontsize="x-small", handlelength=3)
+    return _save(plt, figure, path)
 
 
 def _save(plt: Any, figure: Any, path: Path) -> list[Path]:
@@ -79,11 +82,6 @@ def _save(plt: Any, figure: Any, path: Path) -> list[Path]:
     figure.savefig(path, dpi=90)
     plt.close(figure)
     return [path]
-
-
-def _drop(plt: Any, figure: Any) -> list[Path]:
-    plt.close(figure)
-    return []
 
 
 def _mean(size: str) -> float:

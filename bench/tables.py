@@ -80,7 +80,10 @@ def sections(run: Run) -> Iterator[tuple[str, Rows]]:
         kind, size = group.name.split()[0], group.name.split()[-1]
         field, title = {
             "batch": ("batch", "Packets in a batch"),
-            "SAs": ("sas", "SAs, drawn at random for every packet; batches of 256, packets not in the cache"),
+            "SAs": (
+                "sas",
+                "SAs, drawn at random for every packet; batches of 256, the caches emptied before every lap",
+            ),
             "modes": ("mode", "Modes"),
             "threads": ("threads", "Threads; 64 SAs, batches of 4096"),
         }[kind]
@@ -139,16 +142,13 @@ def _counts(run: Run) -> Rows:
     return [["", "all", *phases], *rows] if rows else []
 
 
-def targets_table(run: Run) -> str:
-    return markdown(["figure", "target", "measured", "met"], targets.table(run))
-
-
 def render(run: Run, only_targets: bool = False) -> str:
     """Everything as text."""
     parts = [heading(run)]
     if left_out := "\n".join(f"- {why}" for why in run.left_out()):
         parts.append(f"Left out:\n\n{left_out}")
-    parts.append("### Targets\n\n" + targets_table(run))
+    if rows := targets.table(run):
+        parts.append("### Targets\n\n" + markdown(["figure", "target", "measured", "met"], rows))
     if not only_targets:
         parts += [f"### {title}\n\n{markdown(rows[0], rows[1:])}" for title, rows in sections(run) if rows]
     return "\n\n".join(parts) + "\n"

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cells import ALGORITHMS, DIRECTIONS, Cell, Direction
-from plan import AH, CBC, ENDS, GCM, INTERLEAVED, LANES, MANY, PROVIDERS, RTE_BURSTS, c_loop, crypto, ours, peer, rte
+from plan import AH, CBC, COLD, ENDS, GCM, INTERLEAVED, PROVIDERS, RTE_BURSTS, c_loop, crypto, ours, peer, rte
 from results import Group, Run
 
 WHO = {"who"}
+NOT_MEASURED = "not measured"
 PEER = {"who", "provider", "batch"}
 
 
@@ -37,7 +38,7 @@ def _row(what: str, values: list[float], goals: tuple[float, ...], at_most: bool
     )
 
 
-def _missing(what: str, goal: str, why: str = "not measured") -> Found:
+def _missing(what: str, goal: str, why: str = NOT_MEASURED) -> Found:
     return Found(what, goal, why, None)
 
 
@@ -54,7 +55,7 @@ def _pair(
 ) -> Found:
     values = _both(take)
     if values is None:
-        reason = next(iter(dict.fromkeys(group.left_out.values())), "not measured")
+        reason = next(iter(dict.fromkeys(group.left_out.values())), NOT_MEASURED)
         return _missing(what, ("<= " if at_most else ">= ") + " / ".join(f"{g:{form}}" for g in goals), reason)
     return _row(what, values, goals, at_most, form)
 
@@ -111,7 +112,7 @@ def _peers(run: Run) -> Iterator[Found]:
 
 def _batches(run: Run) -> Iterator[Found]:
     group = run.group(f"batch {GCM} 64")
-    small, large = (ours(batch=n, packets=LANES) for n in (32, 256))
+    small, large = (ours(batch=n) for n in (32, 256))
     yield _pair(
         group,
         "throughput of batches of 32 over 256, 64 B",
@@ -138,10 +139,10 @@ def _batches(run: Run) -> Iterator[Found]:
 
 def _sas(run: Run) -> Iterator[Found]:
     group = run.group("SAs 64")
-    one, most = (ours(sas=n, packets=MANY) for n in (1, 1_000_000))
+    one, most = (ours(sas=n, packets=COLD, cold=True) for n in (1, 1_000_000))
     yield _pair(
         group,
-        "1,000,000 SAs in random order over 1, 64 B",
+        "1,000,000 SAs in random order over 1, 64 B, caches emptied",
         lambda way: group.ratio(most, one, way, {"sas"}),
         (6,),
         True,
@@ -181,9 +182,7 @@ def _captures(run: Run) -> Iterator[Found]:
     speed = one.get("bytes_per_second")
     size = f"ipsecfast decrypt, {capture.get('bytes', 0) / 1e9:.2g} GB, one core"
     if not speed:
-        yield _missing(
-            "ipsecfast decrypt, GB/s", ">= 1", one.get("left_out") or capture.get("left_out", "not measured")
-        )
+        yield _missing("ipsecfast decrypt, GB/s", ">= 1", one.get("left_out") or capture.get("left_out", NOT_MEASURED))
         return
     yield _row(f"{size}, GB/s", [speed / 1e9], (1.0,), False, ".2f")
     yield _row(f"{size}, anonymous memory, MB", [one["anonymous"] / 1e6], (200,), True, ".0f")
@@ -195,7 +194,7 @@ def _captures(run: Run) -> Iterator[Found]:
             yield _row(what, [upper / lower], (goal,), False, ".1f")
         else:
             other = two if "jobs" in what else tshark
-            yield _missing(what, f">= {goal}", other.get("left_out", "not measured"))
+            yield _missing(what, f">= {goal}", other.get("left_out", NOT_MEASURED))
 
 
 def _modes(run: Run) -> Iterator[Found]:
@@ -239,6 +238,7 @@ def found(run: Run) -> Iterator[Found]:
 
 
 def table(run: Run) -> list[list[str]]:
-    """Rows of text: figure, target, measured, met."""
+    """Rows of text: figure, target, measured, met; of a run of chosen groups, what it measured."""
     words = {True: "yes", False: "**no**", None: ""}
-    return [[row.what, row.goal, row.measured, words[row.met]] for row in found(run)]
+    rows = [row for row in found(run) if row.measured != NOT_MEASURED or not run.settings.get("chosen")]
+    return [[row.what, row.goal, row.measured, words[row.met]] for row in rows]
