@@ -34,7 +34,7 @@ _FUNCTIONS = [
     )
 ]
 # phase of all that a module does which is not named above
-_MODULES = {"_engine": "call", "_batch": "call", "_sad": "call"}
+_MODULES = {"_engine": "call", "_batch": "call", "_sad": "call", "_lanes": "call", "_ah": "headers"}
 _MODULES |= {
     "_esp": "crypto calls",
     "_crypto": "crypto calls",

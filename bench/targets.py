@@ -106,7 +106,12 @@ def _peers(run: Run) -> Iterator[Found]:
             group, a, b = run.group(f"peers {GCM} {size}"), ours(size=size), peer(name, size=size)
             take = lambda way, g=group, a=a, b=b: g.ratio(b, a, way, PEER | {"packets"})  # noqa: E731
             yield _pair(
-                group, f"over {'a loop over ' if name != 'scapy' else ''}{name}, {size} B", take, (goal,), False, ",.0f"
+                group,
+                f"over {'a loop over ' if name != 'scapy' else ''}{name}, {size} B",
+                take,
+                (goal,),
+                False,
+                ",.0f" if goal > 100 else ".1f",
             )
 
 
@@ -119,7 +124,7 @@ def _batches(run: Run) -> Iterator[Found]:
         lambda way: group.ratio(large, small, way, {"batch"}),
         (0.85,),
         False,
-        ".2f",
+        ".3f",
     )
     group = run.group(f"alone {GCM} 64")
     yield _pair(group, "one packet a call, 64 B, us", lambda w: group.ns(ours(batch=1), w) / 1000, (0.6,), True, ".2f")
