@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,8 @@ class Run:
         for group in self.groups.values():
             seen.update(dict.fromkeys(group.left_out.values()))
         for extra in self.extras.values():
-            if isinstance(extra, Mapping) and "left_out" in extra:
-                seen[extra["left_out"]] = None
+            parts = [extra, *extra.get("rows", ()), *extra.get("runs", {}).values()]
+            seen.update((part["left_out"], None) for part in parts if "left_out" in part)
         return iter(seen)
 
     def write(self, path: Path) -> None:
