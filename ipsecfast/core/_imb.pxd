@@ -7,7 +7,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from ._types cimport CHUNK, SCRATCH, op_t
+from ._types cimport CHUNK, op_t
 
 cdef extern from *:
     """
@@ -125,7 +125,6 @@ cdef struct ctx_t:
     IMB_MGR *mgr
     IMB_MGR *few            # == mgr where there is no SHA-NI
     IMB_JOB jobs[CHUNK]
-    uint8_t copy[SCRATCH]   # of a text at the end of a page, where the library would read on
 
 
 cdef inline void job_done(IMB_JOB *job) noexcept nogil:

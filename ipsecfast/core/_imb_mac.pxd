@@ -1,7 +1,7 @@
 # HMAC by the synchronous hash burst (MD5 by single jobs), AES-XCBC and AES-CMAC by single jobs.
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from ._bytes cimport wipe
 from ._imb cimport (
@@ -11,7 +11,7 @@ from ._imb cimport (
     IMB_SHA256_ONE_BLOCK, IMB_SHA384_ONE_BLOCK, IMB_SHA512_ONE_BLOCK, IMB_STATUS_COMPLETED,
     IMB_SUBMIT_HASH_BURST_NOCHECK, ctx_t, job_flush, job_start, job_submit,
 )
-from ._types cimport SCRATCH, op_t
+from ._types cimport op_t
 
 cdef struct hmac_state_t:
     uint8_t ipad[64]
@@ -158,34 +158,19 @@ cdef inline int key_cmac(void *ctx, void *state, const uint8_t *key, uint32_t n,
     return 1
 
 
-cdef inline void cbcmac_job(IMB_MGR *mgr, op_t *op, const uint8_t *text) noexcept nogil:
-    cdef IMB_JOB *job = IMB_GET_NEXT_JOB(mgr)
-    cdef cbcmac_state_t *mac = <cbcmac_state_t *> op.key
-    job_start(job, op)
-    job.src = text
-    job.hash_alg = IMB_AUTH_AES_CMAC
-    job.u.CMAC._key_expanded = mac.round_keys
-    job.u.CMAC._skey1 = mac.whole
-    job.u.CMAC._skey2 = mac.padded
-    job_submit(mgr)
-
-
-cdef inline bint reads_on(const op_t *op) noexcept nogil:
-    """The library loads a last block whole, and the page behind the text may be another's."""
-    cdef size_t end = <size_t> op.text + op.text_len, spare = 16 - (op.text_len & 15)
-    return spare < 16 and ((end - 1) & 4095) + spare > 4095
-
-
 cdef inline void mac_cbcmac(void *ctx, op_t **ops, int n) noexcept nogil:
     """Both by the library's CMAC, which is XCBC but for where the keys come from; its XCBC stops at 12 bytes."""
     cdef IMB_MGR *mgr = (<ctx_t *> ctx).mgr
-    cdef uint8_t *copy = (<ctx_t *> ctx).copy
+    cdef IMB_JOB *job
+    cdef cbcmac_state_t *mac
     cdef int i
     for i in range(n):
-        if reads_on(ops[i]) and ops[i].text_len <= SCRATCH - 16:
-            memcpy(copy, ops[i].text, ops[i].text_len)
-            cbcmac_job(mgr, ops[i], copy)
-            job_flush(mgr)
-        else:
-            cbcmac_job(mgr, ops[i], ops[i].text)
+        job = IMB_GET_NEXT_JOB(mgr)
+        job_start(job, ops[i])
+        mac = <cbcmac_state_t *> ops[i].key
+        job.hash_alg = IMB_AUTH_AES_CMAC
+        job.u.CMAC._key_expanded = mac.round_keys
+        job.u.CMAC._skey1 = mac.whole
+        job.u.CMAC._skey2 = mac.padded
+        job_submit(mgr)
     job_flush(mgr)
