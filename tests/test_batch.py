@@ -6,6 +6,7 @@ Also that no call reads or writes outside of the packets: canary bytes, and page
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import subprocess
 import sys
@@ -248,3 +249,21 @@ def test_pages_around_the_packets_are_never_touched(provider: str) -> None:
     end = f"ended by {done.returncode} (-11: a page was touched) after:\n{done.stdout[-200:]}{done.stderr}"
     assert done.returncode == 0, end
     assert "calls" in done.stdout
+
+
+@pytest.mark.parametrize("provider", PROVIDER_NAMES)
+@pytest.mark.parametrize("authentication", ["AES-XCBC-96", "AES-CMAC-96"])
+def test_many_packets_that_end_with_a_page(authentication: str, provider: str) -> None:
+    """ipsec-mb is given copies of such messages: each has its own."""
+    sa = gen.make_sa(gen.Shape("NULL", authentication, 8))
+    memory = mmap.mmap(-1, 40 * mmap.PAGESIZE)
+    packets = [gen.protect(sa, gen.plain_packet(4, bytes(range(n))), n + 1) for n in range(40)]
+    ends = [(i + 1) * mmap.PAGESIZE for i in range(40)]
+    for packet, end in zip(packets, ends, strict=True):
+        memory[end - len(packet) : end] = packet
+    lengths = [len(packet) for packet in packets]
+    batch = PacketBatch(memory, [end - n for end, n in zip(ends, lengths, strict=True)], lengths)
+    sad = SAD(provider=provider)
+    sad.add(sa, direction="inbound")
+    assert ipsecfast.decapsulate(batch, sad).ok == 40
+    assert batch.to_packets() == [gen.plain_packet(4, bytes(range(n))) for n in range(40)]

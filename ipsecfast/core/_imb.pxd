@@ -120,11 +120,15 @@ cdef extern from *:
     IMB_JOB *IMB_GET_COMPLETED_JOB(IMB_MGR *) nogil
 
 
-# One thread's managers and job array
+cdef enum:
+    LONGEST = 65534         # bytes of a message that its job interface takes
+
+# One thread's managers, job array, and room for one packet
 cdef struct ctx_t:
     IMB_MGR *mgr
     IMB_MGR *few            # == mgr where there is no SHA-NI
     IMB_JOB jobs[CHUNK]
+    uint8_t *copy           # LONGEST + 16 bytes
 
 
 cdef inline void job_done(IMB_JOB *job) noexcept nogil:

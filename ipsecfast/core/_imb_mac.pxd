@@ -1,7 +1,7 @@
 # HMAC by the synchronous hash burst (MD5 by single jobs), AES-XCBC and AES-CMAC by single jobs.
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from ._bytes cimport wipe
 from ._imb cimport (
@@ -9,7 +9,7 @@ from ._imb cimport (
     IMB_AUTH_HMAC_SHA_256, IMB_AUTH_HMAC_SHA_384, IMB_AUTH_HMAC_SHA_512, IMB_AUTH_MD5,
     IMB_CIPHER_NULL, IMB_GET_NEXT_JOB, IMB_HASH_ALG, IMB_JOB, IMB_MD5_ONE_BLOCK, IMB_MGR, IMB_SHA1_ONE_BLOCK,
     IMB_SHA256_ONE_BLOCK, IMB_SHA384_ONE_BLOCK, IMB_SHA512_ONE_BLOCK, IMB_STATUS_COMPLETED,
-    IMB_SUBMIT_HASH_BURST_NOCHECK, ctx_t, job_flush, job_start, job_submit,
+    IMB_SUBMIT_HASH_BURST_NOCHECK, LONGEST, ctx_t, job_flush, job_start, job_submit,
 )
 from ._types cimport op_t
 
@@ -158,15 +158,37 @@ cdef inline int key_cmac(void *ctx, void *state, const uint8_t *key, uint32_t n,
     return 1
 
 
+cdef inline bint overread(const op_t *op) noexcept nogil:
+    """Would 16 bytes from where the last block starts touch a page that the message does not?"""
+    cdef size_t end = <size_t> op.text + op.text_len
+    return op.text_len & 15 != 0 and ((end - 1) ^ (end - (op.text_len & 15) + 15)) >> 12 != 0
+
+
 cdef inline void mac_cbcmac(void *ctx, op_t **ops, int n) noexcept nogil:
-    """Both by the library's CMAC, which is XCBC but for where the keys come from; its XCBC stops at 12 bytes."""
+    """Both by the library's CMAC, which is XCBC but for where the keys come from; its XCBC stops at 12 bytes.
+
+    Before 2.0.2 it may load 16 bytes of a last block that is shorter; messages that end so near the end of a page
+    are copied.
+    """
+    cdef uint8_t *copy = (<ctx_t *> ctx).copy
     cdef IMB_MGR *mgr = (<ctx_t *> ctx).mgr
     cdef IMB_JOB *job
     cdef cbcmac_state_t *mac
+    cdef bint copied = False, copies
     cdef int i
     for i in range(n):
+        ops[i].good = 0
+        if ops[i].text_len > LONGEST:
+            continue
+        copies = overread(ops[i])
+        if copies and copied:
+            job_flush(mgr)           # the one before is then done with the copy
         job = IMB_GET_NEXT_JOB(mgr)
         job_start(job, ops[i])
+        if copies:
+            memcpy(copy, ops[i].text, ops[i].text_len)
+            job.src = copy
+            copied = True
         mac = <cbcmac_state_t *> ops[i].key
         job.hash_alg = IMB_AUTH_AES_CMAC
         job.u.CMAC._key_expanded = mac.round_keys

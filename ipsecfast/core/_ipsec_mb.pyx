@@ -3,15 +3,16 @@
 The algorithms are in `_imb_aead`, `_imb_cipher` and `_imb_mac`; here are the managers and the table.
 """
 
-from libc.stdlib cimport free
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from ._bytes cimport wipe
 from ._crypto cimport Provider
 from ._imb cimport (
-    IMB_ARCH_AVX, IMB_ARCH_AVX2, IMB_ARCH_AVX512, IMB_ARCH_SSE, IMB_FEATURE_SHANI, IMB_VERSION_NUM, alloc_mb_mgr,
-    ctx_t, free_mb_mgr, gcm_key_data, imb_get_errno, imb_get_version, imb_get_version_str, init_mb_mgr_auto,
-    init_mb_mgr_sse,
+    IMB_ARCH_AVX, IMB_ARCH_AVX2, IMB_ARCH_AVX512, IMB_ARCH_SSE, IMB_FEATURE_SHANI, IMB_VERSION_NUM, LONGEST,
+    alloc_mb_mgr, ctx_t, free_mb_mgr, gcm_key_data, imb_get_errno, imb_get_version, imb_get_version_str,
+    init_mb_mgr_auto, init_mb_mgr_sse,
 )
 from ._imb_aead cimport (
     ccm128_open, ccm128_seal, ccm256_open, ccm256_seal, chacha_open, chacha_seal, chacha_state_t, gcm128_open,
@@ -42,17 +43,17 @@ cdef void *ctx_new() noexcept:
         return NULL
     memset(memory, 0, sizeof(ctx_t))
     ctx = <ctx_t *> memory
+    ctx.copy = <uint8_t *> malloc(LONGEST + 16)
     ctx.mgr = alloc_mb_mgr(0)
-    if ctx.mgr == NULL:
-        free(memory)
+    if ctx.copy == NULL or ctx.mgr == NULL:
+        ctx_free(ctx)
         return NULL
     init_mb_mgr_auto(ctx.mgr, NULL)
     ctx.few = ctx.mgr
     if ctx.mgr.features & IMB_FEATURE_SHANI:
         ctx.few = alloc_mb_mgr(0)
         if ctx.few == NULL:
-            free_mb_mgr(ctx.mgr)
-            free(memory)
+            ctx_free(ctx)
             return NULL
         init_mb_mgr_sse(ctx.few)
     return ctx
@@ -60,9 +61,11 @@ cdef void *ctx_new() noexcept:
 
 cdef void ctx_free(void *memory) noexcept:
     cdef ctx_t *ctx = <ctx_t *> memory
-    if ctx.few != ctx.mgr:
+    if ctx.few != NULL and ctx.few != ctx.mgr:
         free_mb_mgr(ctx.few)
-    free_mb_mgr(ctx.mgr)
+    if ctx.mgr != NULL:
+        free_mb_mgr(ctx.mgr)
+    free(ctx.copy)
     wipe(ctx, sizeof(ctx_t))
     free(ctx)
 
