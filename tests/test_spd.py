@@ -162,7 +162,10 @@ def test_nested_prefixes() -> None:
     lengths = [8, 32, 9, 24, 31, *range(10, 24), *range(25, 31)]
     for net in range(10, 60):
         selectors = [{"dst": f"{net}.0.0.0/{bits}"} for bits in lengths[net % 7 :] + lengths[: net % 7]]
-        some = [patched(ipv4(), 16, net, *end) for end in ((128, 0, 1), (0, 0, 0), (0, 1, 0))]
+        ends = ((128, 0, 1), (0, 0, 0), (0, 1, 0))
+        some = [patched(ipv4(), 16, net, *end) for end in ends]
+        some += [patched(ipv6(), 24, net, *end, *bytes(12)) for end in ends]
+        selectors += [{"dst": f"{net:02x}00::/{bits}"} for bits in lengths[net % 7 :] + lengths[: net % 7]]
         assert handles(spd_of(selectors), *some) == [select(selectors, p) for p in some]
 
 
