@@ -202,6 +202,33 @@ def test_several_captures_share_the_windows(capsys):
     assert json.loads(out)["statuses"] == {"OK": 80, "REPLAYED": 40}
 
 
+@pytest.mark.parametrize("name", ["out.pcap", "out.pcap.gz"])
+def test_jobs_change_nothing(capsys, folder, name):
+    """A capture of many chunks, so that writing is behind."""
+    Path("many").write_bytes(model.pcap(demo_frames() * 600))
+    results = []
+    for jobs in (1, 2, 4):
+        done = decrypt(capsys, "many", "-o", name, "--json", "--jobs", jobs)
+        data = Path(name).read_bytes()
+        results.append((done[0], done[1], gzip.decompress(data) if name.endswith("gz") else data))
+    assert results[0] == results[1] == results[2]
+    assert sorted(os.listdir()) == sorted(["many", name])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_while_writing_behind(capsys, folder, monkeypatch):
+    """The error comes with a later chunk, as one line, and nothing is left."""
+    Path("many").write_bytes(model.pcap(demo_frames() * 600))
+    full = os.open("/dev/full", os.O_WRONLY)
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda fd, data: write(full, data))
+        status, out, err = decrypt(capsys, "many", "-o", "out", "--jobs", "2")
+    os.close(full)
+    assert (status, out) == (2, "") and "can't be written: No space left" in only_line(err)
+    assert os.listdir() == ["many"]
+
+
 def _whole_records(data: bytes) -> list[int]:
     at, out = 24, []
     while at + 16 <= len(data):
@@ -242,7 +269,7 @@ def test_bad_keys(capsys):
         ["decrypt", CAPTURE, "-o", "out"],
         ["decrypt", CAPTURE, "--keys", KEYS],
         ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--jobs", "0"],
-        ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--jobs", "2"],
+        ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--jobs", "66"],
         ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--jobs", "many"],
         ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--provider", "nobody"],
         ["decrypt", CAPTURE, "--keys", KEYS, "-o", "out", "--wrong"],

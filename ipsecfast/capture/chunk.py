@@ -34,7 +34,9 @@ class ChunkBuffer:
         self.index = CaptureIndex(self._offset, self._length)
         self.raw: NDArray[np.uint8] = np.empty(size, np.uint8)
         self.work: NDArray[np.uint8] = np.empty(size, np.uint8)
+        # In turn: one may still be written while the other is filled.
         self._out: NDArray[np.uint8] = np.empty(size, np.uint8)
+        self._other_out: NDArray[np.uint8] = np.empty(size, np.uint8)
         self.start = self.end = 0
 
     @property
@@ -91,11 +93,12 @@ class ChunkBuffer:
         status: NDArray[np.uint8] = _NONE,
         work: NDArray[np.uint8] | None = None,
     ) -> memoryview:
-        """The bytes of the chunk to be written.
+        """The bytes of the chunk to be written; they stay until the call after the next one.
 
         offset, length, status : int64[n_ip], int32[n_ip], uint8[n_ip]; a packet with status 0 is taken
             from ``work`` (the chunk's own, if it is None) at its offset, all others from ``raw`` as they were.
         """
+        self._out, self._other_out = self._other_out, self._out
         room = self.index.out_room(length, status)
         if len(self._out) < room:
             self._out = np.empty(room, np.uint8)

@@ -10,6 +10,7 @@ import secrets
 import stat
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from ..errors import CaptureError
@@ -30,11 +31,15 @@ class OutputFile:
     A regular file (or a name that is not there yet) is written as a temporary file beside it and
     renamed; through a symbolic link, beside what it leads to.  Devices, fifos and descriptors
     (``-`` is standard output) are written to directly.  A name ending in ``.gz`` is compressed.
+    With ``behind`` a regular file is compressed and written by a thread, one call at a time, while the
+    caller makes the next one's data; an error then comes with the call after it.
     All methods raise CaptureError for what the system refuses.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, behind: bool = False) -> None:
         self.path = path
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
         self._temporary: str | None = None
         self._deflate = zlib.compressobj(level=1, wbits=31) if path.endswith(".gz") else None
         self._fd = -1
@@ -43,6 +48,8 @@ class OutputFile:
                 direct = path == STDOUT or _DESCRIPTOR.fullmatch(path)
                 self._target = path if direct else os.path.realpath(path)
                 self._fd = os.dup(1) if names_stdout(path) else self._open(bool(direct))
+            if behind and self._temporary is not None:  # a fifo could keep a thread waiting for ever
+                self._writer = ThreadPoolExecutor(1, "writer")
         except BaseException:  # also a signal that comes right after the file was made
             self._discard()
             raise
@@ -72,7 +79,20 @@ class OutputFile:
             raise CaptureError(f"{self.path}: can't be written: {e}") from None
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append ``data`` (bytes-like)."""
+        """Append ``data`` (bytes-like), which with ``behind`` must stay as it is until the call after this one."""
+        if self._writer is None:
+            self._append(data)
+            return
+        self._wait()
+        self._writing = self._writer.submit(self._append, data)
+
+    def _wait(self) -> None:
+        """Until everything is written; raises what went wrong with it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _append(self, data: bytes | memoryview) -> None:
         if self._deflate is not None:
             data = self._deflate.compress(data)
         self._write(data)
@@ -85,6 +105,7 @@ class OutputFile:
 
     def commit(self) -> None:
         """Complete the file and give it its name."""
+        self._wait()
         if self._deflate is not None:
             self._write(self._deflate.flush())
         with self._errors():
@@ -102,6 +123,9 @@ class OutputFile:
 
     def _discard(self) -> None:
         """Close and remove what was not committed."""
+        if self._writer is not None:
+            self._writer.shutdown(cancel_futures=True)
+            self._writer = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -40,14 +40,14 @@ class Job(ABC):
 
     @abstractmethod
     def __init__(self, entries: Sequence[KeyEntry], options: Options) -> None:
-        self._jobs = options.jobs
+        self._threads = max(1, options.jobs - 1)  # one more writes
 
     @abstractmethod
     def transform(self, chunk: ChunkBuffer) -> memoryview:
         """The chunk as bytes to be written."""
 
     def _engine(self, call: Callable[..., Result], batch: PacketBatch, *arguments: Any) -> Result:
-        return call(batch, self._sad, *arguments, threads=self._jobs)
+        return call(batch, self._sad, *arguments, threads=self._threads)
 
 
 def run(options: Options, kind: type[Job]) -> int:
@@ -77,7 +77,7 @@ def convert(options: Options, kind: type[Job]) -> tuple[Job, Sequence[CaptureErr
         check_link_types(opened)
         job = kind(load_keys(options.keys, skip_bad=options.skip_bad_keys, warn=warn), options)
         total = 0 if any(c.size == 0 for c in opened) else sum(c.size for c in opened)
-        with OutputFile(output) as out, Progress(total, enabled=not options.quiet) as progress:
+        with OutputFile(output, behind=options.jobs > 1) as out, Progress(total, enabled=not options.quiet) as progress:
             damaged = rewrite(opened, out, job.transform, progress, job.buffer, job.grows)
             out.commit()
     index = job.buffer.index
