@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..constants import Limit
 from .layout import Bits, FlexibleKey, Integer, Nested, NestedArray, Octets, pointer, ulong, ushort
-from .structure import KeyedStructure, Structure
+from .structure import KeyedStructure, Structure, Union
 
 __all__ = [
     "NDIS_IPSEC_OFFLOAD_V1",
@@ -158,11 +158,11 @@ class _PacketReceive(Structure):
     CryptoStatus = ulong()
 
 
-class NDIS_IPSEC_PACKET_INFO(Structure):
+class NDIS_IPSEC_PACKET_INFO(Union):
     """Per-packet information of NDIS 5.x."""
 
     Transmit = Nested(_PacketTransmit)
-    Receive = Nested(_PacketReceive, beside="Transmit")
+    Receive = Nested(_PacketReceive)
 
 
 class _TaskSupported(Structure):

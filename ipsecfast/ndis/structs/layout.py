@@ -250,10 +250,7 @@ class Octets(Field[bytes]):
 
 
 class Opaque(Octets):
-    """Bytes that share a union with named members and have no meaning of their own: not shown, not converted."""
-
-    def convert(self, source: Structure, target: Structure) -> None:
-        pass
+    """Bytes that share a union with named members and have no meaning of their own: never converted."""
 
 
 class FlexibleKey(Field[bytes]):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NoReturn, Self
 from ..constants import NdisStatus, ObjectType
 from ..errors import StructureError
 from ..versions import NdisVersion
-from .layout import Abi, Bits, Field, Integer, Nested, NestedArray, align_up, end_of, place
+from .layout import Abi, Bits, Field, Integer, Nested, NestedArray, Opaque, align_up, end_of, place
 
 _HEADER = struct.Struct("<BBH")  # NDIS_OBJECT_HEADER
 
@@ -61,6 +61,8 @@ class Structure:
     REVISIONS: ClassVar[tuple[RevisionSize, ...]] = ()
     MEMBERS: ClassVar[Mapping[str, Field[Any]]] = {}
     _ends: ClassVar[Mapping[Abi, int]]
+    _portable: ClassVar[bool]  # the same on both ABIs
+    _converted: ClassVar[list[Field[Any]]]  # members that hold all values: of every union the widest
     _through: ClassVar[Mapping[Abi, Mapping[int, int]]] = {}
 
     __slots__ = ("_abi", "_buf", "_ofs")
@@ -71,6 +73,8 @@ class Structure:
         if members:
             cls.MEMBERS = members
             cls._ends = {abi: place(list(members.values()), abi, cls.IS_UNION) for abi in Abi}
+            cls._portable = cls.describe(Abi.X64) == cls.describe(Abi.X86)
+            cls._converted = _without_overlaps(list(members.values()), cls.IS_UNION)
             cls._through = {abi: {r.revision: cls.size_through(r.through, abi) for r in cls.REVISIONS} for abi in Abi}
 
     def __init__(
@@ -315,8 +319,22 @@ class Structure:
         """Of a structure with a variable part: check and copy it."""
 
     def _convert_to(self, other: Structure) -> None:
-        for member in self.MEMBERS.values():
+        if self._abi is other._abi or self._portable:
+            n = self.sizeof(self._abi)
+            other._buf[other._ofs : other._ofs + n] = self._buf[self._ofs : self._ofs + n]
+            return
+        for member in self._converted:
             member.convert(self, other)
+
+
+def _without_overlaps(members: list[Field[Any]], is_union: bool) -> list[Field[Any]]:
+    """Of every union the widest member (the first, where several are), and all that are in none."""
+    widest: dict[str, Field[Any]] = {}
+    for m in members:
+        group = "" if is_union else m.beside or m.name
+        if group not in widest or (not isinstance(m, Opaque) and m.size(Abi.X64) > widest[group].size(Abi.X64)):
+            widest[group] = m
+    return list(widest.values())
 
 
 class Union(Structure):
