@@ -159,7 +159,7 @@ class Pair:
             ivs.append(theirs[at : at + iv_len(sa)])
             if len(ivs) < len(layers):
                 table = ref.ReferenceTable()
-                table.add(sa, "inbound", seq - 1)
+                table.add(replace(sa, src=None, dst=None), "inbound", seq - 1)
                 inner = ref.decapsulate(table, theirs).packet
                 assert inner is not None, f"the reference can't open layer {len(ivs) - 1} of {theirs.hex()}"
                 theirs = inner

@@ -39,11 +39,11 @@ class Fenced:
         return PacketBatch(self.page, [start], [len(packet)], [slot], [size])
 
 
-def check(fenced: Fenced, provider: str, shape: gen.Suite, version: int, mode: gen.Mode) -> int:
+def check(fenced: Fenced, provider: str, suite: gen.Suite, version: int, mode: gen.Mode) -> int:
     """Both directions for packets of 0 to 80 bytes, sound, of any bytes, and cut; returns the number of calls."""
     src, dst = gen.ADDRESSES[version][:2]
-    encap = (4500, 4500) if len(shape.encryption) % 2 else None
-    sa = gen.make_sa(shape, src=src, dst=dst, mode=mode, esn=version == 6, udp_encap=encap)
+    encap = (4500, 4500) if len(suite.encryption) % 2 and suite.protocol == "esp" else None
+    sa = gen.make_sa(suite, src=src, dst=dst, mode=mode, esn=version == 6, udp_encap=encap)
     sad = SAD(provider=provider)
     sad.add(sa, direction="inbound")
     out = sad.add(sa, direction="outbound")
@@ -60,7 +60,7 @@ def check(fenced: Fenced, provider: str, shape: gen.Suite, version: int, mode: g
             for push in (True, False):
                 for room in (0, need - 1, need):
                     result = ipsecfast.encapsulate(fenced.batch(inner, room, at_end=at_end, push=push), sad, out)
-                    assert result.ok == (room == need), (shape, n, room)
+                    assert result.ok == (room == need), (suite, n, room)
                 ipsecfast.encapsulate(fenced.batch(inner[:n], 0, at_end=at_end, push=push), sad, out)
             calls += 11
     return calls
@@ -68,11 +68,11 @@ def check(fenced: Fenced, provider: str, shape: gen.Suite, version: int, mode: g
 
 def main() -> None:
     fenced, calls = Fenced(), 0
-    for i, shape in enumerate(suites_of(sys.argv[1])):
-        print(shape, flush=True)
+    for i, suite in enumerate(suites_of(sys.argv[1])):
+        print(suite, flush=True)
         modes: tuple[gen.Mode, gen.Mode] = ("tunnel", "transport") if i % 2 else ("transport", "tunnel")
         for version, mode in zip((4, 6), modes, strict=True):
-            calls += check(fenced, sys.argv[1], shape, version, mode)
+            calls += check(fenced, sys.argv[1], suite, version, mode)
     print(calls, "calls")
 
 

@@ -22,7 +22,7 @@ IV_AT = ip.IPV4_LEN + 8
 def with_iv(provider: str, *, counter: bool) -> list[SecurityAssociation]:
     """One SA of each encryption algorithm with IVs of this kind."""
     by_name = {s.encryption: s for s in suites_of(provider) if s.iv_len and ("CBC" not in s.encryption) == counter}
-    return [gen.make_sa(shape) for shape in by_name.values()]
+    return [gen.make_sa(suite) for suite in by_name.values()]
 
 
 def send(sad: SAD, handle: int, sa: SecurityAssociation, n: int) -> list[tuple[int, int, bytes]]:
@@ -99,7 +99,7 @@ def test_numbers_rise_over_batches_and_failures(provider: str) -> None:
 
 def test_numbers_of_many_sas_in_one_batch(provider: str) -> None:
     sad = SAD(provider=provider)
-    sas = [gen.make_sa(shape, spi=1 + i) for i, shape in enumerate(suites_of(provider)[:9])]
+    sas = [gen.make_sa(suite, spi=1 + i) for i, suite in enumerate(suites_of(provider)[:9])]
     handles = [sad.add(sa, direction="outbound", seq=100 * i) for i, sa in enumerate(sas)]
     order = [handles[i * i % 9] for i in range(200)]
     result = ipsecfast.encapsulate(PacketBatch.from_packets([PACKET] * 200), sad, order)

@@ -27,7 +27,7 @@ EDGES = (0, 1, 15, 16, 31, 32, 47, 48, 49, 63, 64, 65, 96, 127, 128, 192)
 def growth(sa: SecurityAssociation, packet: bytes) -> int:
     """Bytes that the packet gains, 0 if the reference refuses it."""
     table = ReferenceTable()
-    result = encapsulate(table, packet, table.add(sa, "outbound"), bytes(sa.enc_alg.iv_len))
+    result = encapsulate(table, packet, table.add(sa, "outbound"))
     return len(result.packet) - len(packet) if result.packet is not None else 0
 
 
@@ -52,7 +52,8 @@ def outgoing(draw: Any, sa: SecurityAssociation) -> bytes:
     """A packet to send: mostly sound ones that the SA may carry, also longer than their IP length, also none."""
     kind = draw(st.integers(0, 11))
     dst = sa.dst if sa.dst and sa.mode == "transport" and kind != 9 else None
-    packet = draw(gen.inner_packets(dst=dst, fragments=kind > 6))
+    headers = draw(st.sampled_from(("arrived", "sent", "sent", "any")))
+    packet = draw(gen.inner_packets(dst=dst, fragments=kind > 6, headers=headers))
     if kind == 10:
         return packet + gen.filler(kind, draw(st.integers(1, 50)))
     if kind == 11:
@@ -65,13 +66,13 @@ def outgoing(draw: Any, sa: SecurityAssociation) -> bytes:
 
 
 @st.composite
-def sendings(draw: Any, shapes: Sequence[gen.Suite], sizes: Sequence[int] = SIZES) -> Any:
+def sendings(draw: Any, suites: Sequence[gen.Suite], sizes: Sequence[int] = SIZES) -> Any:
     """(SAs with their last number, slots, the SA of each, IVs or None, cuts)."""
     fresh = draw(st.booleans())
-    iv_len = draw(st.sampled_from(sorted({s.iv_len for s in shapes})))
-    fitting = shapes if fresh else [s for s in shapes if s.iv_len == iv_len]  # one array has rows of one length
-    sas = draw(st.lists(gen.security_associations(direction="outbound", shapes=fitting), min_size=1, max_size=4))
-    starts = [(sa, draw(gen.start_numbers(sa))) for sa in {(sa.spi, sa.dst): sa for sa in sas}.values()]
+    iv_len = draw(st.sampled_from(sorted({s.iv_len for s in suites})))
+    fitting = suites if fresh else [s for s in suites if s.iv_len == iv_len]  # one array has rows of one length
+    sas = draw(st.lists(gen.security_associations(direction="outbound", suites=fitting), min_size=1, max_size=4))
+    starts = [(sa, draw(gen.start_numbers(sa))) for sa in {(sa.protocol, sa.spi, sa.dst): sa for sa in sas}.values()]
     size = draw(st.sampled_from(sizes))
     which = [i % len(starts) for i in range(size)]
     lots: list[Slot] = []
@@ -113,9 +114,9 @@ def test_a_batch_in_pieces(provider: str, data: Any) -> None:
 @given(data=st.data())
 def test_numbers_run_out(provider: str, data: Any) -> None:
     """The last number goes out, the packet behind it does not; refused packets use none."""
-    shape = data.draw(st.sampled_from([s for s in suites_of(provider) if s.iv_len == 8]))
+    suite = data.draw(st.sampled_from([s for s in suites_of(provider) if s.iv_len in (0, 8)]))
     esn, left = data.draw(st.booleans()), data.draw(st.integers(0, 70))
-    sa = gen.make_sa(shape, esn=esn)
+    sa = gen.make_sa(suite, esn=esn)
     packet = data.draw(gen.inner_packets(version=4))
     lots = [Slot(packet, 128, 64) if fits else Slot(packet) for fits in data.draw(st.lists(st.booleans(), max_size=90))]
     limit = gen.SEQ64 if esn else gen.SEQ32
@@ -130,12 +131,15 @@ def test_numbers_run_out(provider: str, data: Any) -> None:
 def test_longest_packets(provider: str, mode: gen.Mode, version: int) -> None:
     """Around the length that an IP header can still say: one packet of each size near the edge."""
     src, dst = gen.ADDRESSES[version][:2]
-    for name in ("AES-CBC-128", "NULL", "AES-GCM-256"):
-        auth = "NONE" if "GCM" in name else "HMAC-SHA256-128"
+    esp, ah = (("AES-CBC-128", "HMAC-SHA256-128"), ("AES-GCM-256", "NONE")), ("NULL", "HMAC-SHA256-128")
+    suites = [gen.Suite(*names) for names in (*esp, ah)] + [gen.Suite(*ah, protocol="ah")]
+    for suite in suites:
         for encap in (None, (4500, 4500)):
-            sa = gen.make_sa(gen.Suite(name, auth), src=src, dst=dst, mode=mode, udp_encap=encap)
+            if encap and suite.protocol == "ah":
+                continue
+            sa = gen.make_sa(suite, src=src, dst=dst, mode=mode, udp_encap=encap)
             lots = [Slot(gen.plain_packet(version, bytes(n)), 200, 200) for n in range(65400, 65516)]
-            ivs = np.zeros((len(lots), sa.enc_alg.iv_len), np.uint8)
+            ivs = np.zeros((len(lots), suite.iv_len), np.uint8)
             verdicts = run(provider, ([(sa, 0)], lots, [0] * len(lots), ivs, []))
             assert {PacketStatus.OK, PacketStatus.NO_ROOM} == set(verdicts)
 
@@ -143,18 +147,18 @@ def test_longest_packets(provider: str, mode: gen.Mode, version: int) -> None:
 @pytest.mark.parametrize("mode", ["tunnel", "transport"])
 def test_every_length_and_room(provider: str, mode: gen.Mode) -> None:
     """Payloads of 0 to 80 bytes under every algorithm, each in a slot that just fits and one that just does not."""
-    for k, shape in enumerate(suites_of(provider)):
+    for k, suite in enumerate(suites_of(provider)):
         version = 4 if k % 2 else 6
         src, dst = gen.ADDRESSES[version][:2]
-        encap = (4500, 4500) if k % 4 < 2 else None
-        sa = gen.make_sa(shape, k, src=src, dst=dst, mode=mode, esn=k % 3 == 0, udp_encap=encap)
+        encap = (4500, 4500) if k % 4 < 2 and suite.protocol == "esp" else None
+        sa = gen.make_sa(suite, k, src=src, dst=dst, mode=mode, esn=k % 3 == 0, udp_encap=encap)
         lots = []
         for n in range(81):
             packet = gen.plain_packet(version, bytes(n), traffic_class=n)
             need = growth(sa, packet)
             head = need * (n % 3) // 2
             lots += [Slot(packet, head, need - head), Slot(packet, need // 2, need - need // 2 - 1)]
-        for ivs in (None, np.full((len(lots), shape.iv_len), 7, np.uint8)):
+        for ivs in (None, np.full((len(lots), suite.iv_len), 7, np.uint8)):
             verdicts = run(provider, ([(sa, 0)], lots, [0] * len(lots), ivs, []))
             assert verdicts == [PacketStatus.OK, PacketStatus.NO_ROOM] * 81
 
@@ -168,3 +172,38 @@ def test_extension_headers_that_do_not_fit(provider: str, mode: gen.Mode) -> Non
     sa = gen.make_sa(gen.Suite("NULL", "HMAC-SHA1-96"), src=src, dst=dst, mode=mode)
     verdicts = run(provider, ([(sa, 0)], [Slot(packet, 128, 64)], [0], np.zeros((1, 0), np.uint8), []))
     assert verdicts == [PacketStatus.OK if mode == "tunnel" else PacketStatus.MALFORMED]
+
+
+@st.composite
+def bundled(draw: Any, provider: str) -> Any:
+    """SAs with their last number, bundles of them and SAs alone, and the slots to send with each."""
+    sas = draw(gen.bundles(suites=suites_of(provider), max_layers=6))
+    starts = [(sa, draw(gen.start_numbers(sa)) if draw(st.booleans()) else 7) for sa in sas]
+    members = [list(range(len(sas)))]
+    members += draw(st.lists(st.lists(st.sampled_from(members[0]), min_size=1, unique=True), max_size=3))
+    which = draw(st.lists(st.integers(0, len(members) - 1), min_size=1, max_size=40))
+    simple = {version: draw(gen.inner_packets(version=version, fragments=False)) for version in (4, 6)}
+    lots = []
+    for i in which:
+        first = sas[members[i][0]]
+        kind = draw(st.integers(0, 9))
+        packet = simple[first.dst.version if first.mode == "transport" else draw(st.sampled_from((4, 6)))]
+        if kind < 3:
+            packet = draw(outgoing(first))
+        room = 300, 300
+        if kind == 9:  # about as much as it takes
+            need = sum(growth(sas[at], gen.plain_packet(dst=sas[at].dst)) for at in members[i])
+            room = need // 2, max(0, need // 2 + draw(st.integers(-40, 40)))
+        lots.append(Slot(packet, *room))
+    return starts, members, which, lots
+
+
+@examples(150)
+@given(data=st.data())
+def test_bundles(provider: str, data: Any) -> None:
+    """Several SAs on a packet, in any order, some also alone: all of them or none, and the numbers of each."""
+    starts, members, which, lots = data.draw(bundled(provider))
+    pair = Pair(provider, "outbound", starts)
+    handles = [pair.handles[m[0]] if len(m) == 1 and i % 2 else pair.bundle(m) for i, m in enumerate(members)]
+    cuts = data.draw(st.lists(st.integers(0, len(lots)), max_size=3))
+    pair.encapsulate(lots, [handles[i] for i in which], None, cuts)

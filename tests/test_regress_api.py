@@ -81,8 +81,8 @@ def test_wildcards_of_both_families_are_duplicates(provider: str) -> None:
 
 def test_extension_header_beyond_65535_bytes() -> None:
     """The place of the last header's number does not fit 16 bits."""
-    shape = gen.Suite("NULL", "HMAC-MD5-96")
-    sa = gen.make_sa(shape, mode="transport", src=None, dst=None)
+    suite = gen.Suite("NULL", "HMAC-MD5-96")
+    sa = gen.make_sa(suite, mode="transport", src=None, dst=None)
     options = b"".join(bytes([60, 255]) + bytes(2046) for _ in range(31))
     options += bytes([60, 250]) + bytes(2006) + bytes([50, 0]) + bytes(6)
     empty = gen.plain_packet()[:20]  # nothing behind the IP header

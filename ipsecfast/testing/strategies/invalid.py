@@ -52,7 +52,7 @@ def invalid_packets(
     """A packet that a receiver with these inbound SAs (the innermost first), taking these numbers, must refuse.
 
     With several SAs one layer has the fault, and all others are sound.  ``statuses`` narrows down the verdicts.
-    Each SA needs an ICV, a destination, a window, mode tunnel or transport, ECN on and strict padding.
+    What an SA does not look at is no fault: padding without ``strict_padding``, ECN without ``ecn``, and so on.
     """
     layers = (sas,) if isinstance(sas, SecurityAssociation) else tuple(sas)
     numbers = (seqs,) * len(layers) if isinstance(seqs, int) else tuple(seqs)
@@ -64,10 +64,10 @@ def invalid_packets(
         for fault in _faults(layers[at], numbers[at], good)
         if fault.status in statuses and (fault.in_sa or not below_the_first)
     ]
-    if PacketStatus.AUTH_FAILED in statuses:
+    if PacketStatus.AUTH_FAILED in statuses and layers[at].icv_len:
         faults.append(draw(_forged(layers[at], good)))
     if not faults:
-        reject()
+        reject()  # this layer has no fault with such a verdict
     fault = draw(st.sampled_from(faults))
     packet = fault.make()
     for sa, seq in zip(layers[at + 1 :], numbers[at + 1 :], strict=True):
@@ -118,10 +118,11 @@ def _addressing(sa: SecurityAssociation, good: bytes) -> Iterator[_Fault]:
     yield _Fault(NO_SA, "no SA with this SPI", lambda: _put(good, at, other), False)
     four = ip.version(good) == 4
     elsewhere = bytes((203, 0, 113, 9)) if four else bytes.fromhex("20010db8") + bytes(11) + b"\xf9"
-    yield _Fault(NO_SA, "no SA for this destination", lambda: _put(good, 16 if four else 24, elsewhere), False)
+    if sa.dst is not None:
+        yield _Fault(NO_SA, "no SA for this destination", lambda: _put(good, 16 if four else 24, elsewhere), False)
     if sa.match_src:
         yield _Fault(NO_SA, "no SA for this source", lambda: _put(good, 12 if four else 8, elsewhere), False)
-    if not sa.esn:
+    if not sa.esn and sa.replay_window and sa.icv_len:
         zero = partial(_sealed, sa, _put(good, at + 4, bytes(4)), 0)
         yield _Fault(PacketStatus.REPLAYED, "0 is never sent (RFC 4303 sec. 3.3.3, RFC 4302 sec. 3.3.2)", zero)
 
@@ -159,11 +160,14 @@ def _esp_faults(sa: SecurityAssociation, seq: int, good: bytes) -> Iterator[_Fau
     if sa.enc_alg.block > 1:
         yield _Fault(MALFORMED, "no whole cipher blocks", lambda: with_body(good, good[at:] + b"\0"))
     for status, why, clear in (
-        (MALFORMED, "padding that is not 1, 2, 3, ... (RFC 4303 sec. 2.4)", bytes(12) + bytes((1, 3, 2, 6))),
         (MALFORMED, "more padding than payload", bytes(14) + bytes((15, 6))),
         (PacketStatus.DUMMY, "next header 59 (RFC 4303 sec. 2.6)", bytes(14) + b"\0\x3b"),
     ):
         yield _Fault(status, why, partial(reseal_esp, sa, good, seq, clear))
+    if sa.strict_padding:
+        clear = bytes(12) + bytes((1, 3, 2, 6))
+        why = "padding that is not 1, 2, 3, ... (RFC 4303 sec. 2.4)"
+        yield _Fault(MALFORMED, why, lambda: reseal_esp(sa, good, seq, clear))
 
 
 # --- AH ---------------------------------------------------------------------------------------------------------------
@@ -225,6 +229,9 @@ def _tunnel_faults(sa: SecurityAssociation, seq: int, good: bytes) -> Iterator[_
         (4, long, "an inner length beyond the payload"),
     ):
         yield _Fault(MALFORMED, why, partial(_sealed, sa, good, seq, next_header, data))
+
+    if not sa.ecn:
+        return
 
     def marked() -> bytes:
         return ip.with_traffic_class(_sealed(sa, good, seq, 4, inner), 3)
