@@ -43,15 +43,20 @@ _IPV6_OPTIONS = (b"\0", b"\1\0", b"\1\2\0\0", b"\5\2\0\0", b"\x1e\4data", b"\x3e
 
 
 def plain_packet(
-    version: int = 4, body: bytes = b"payload", *, dst: Address | None = None, traffic_class: int = 0
+    version: int = 4,
+    body: bytes = b"payload",
+    *,
+    dst: Address | None = None,
+    proto: int = ip.PROTO_UDP,
+    traffic_class: int = 0,
 ) -> bytes:
-    """A sound packet without anything special, protocol UDP."""
+    """A sound packet without anything special: ``body`` right behind the IP header, of protocol ``proto``."""
     to = dst or ADDRESSES[version][1]
     src = ADDRESSES[to.version][0]
     if to.version == 4:
-        return ip.finish(ip.ipv4_header(src, to, tos=traffic_class, df=False, ttl=9), 9, ip.PROTO_UDP, body)
+        return ip.finish(ip.ipv4_header(src, to, tos=traffic_class, df=False, ttl=9), 9, proto, body)
     header = ip.ipv6_header(src, to, traffic_class=traffic_class, flow_label=1, hop_limit=9)
-    return ip.finish(header, 6, ip.PROTO_UDP, body)
+    return ip.finish(header, 6, proto, body)
 
 
 @st.composite

@@ -149,18 +149,18 @@ def _may_carry(sa: SecurityAssociation, out: SecurityAssociation, inner: bytes) 
     if sa.match_src and ip.source(inner) != out.src:
         return False
     covered = out.protocol == "esp" or ah.covered(out, inner[: headers.end], headers.end) is not None
-    return covered and headers.proto in _transport_protocols(sa)
+    return covered and headers.proto not in _not_in_transport(sa)
 
 
 def _carried(sa: SecurityAssociation, out: SecurityAssociation) -> st.SearchStrategy[bytes]:
     if out.mode == "tunnel":
         return inner_packets()
     src = cast(Address, out.src) if sa.match_src else None
-    return inner_packets(src=src, dst=cast(Address, out.dst), fragments=False, protocols=_transport_protocols(sa))
+    protocols = [number for number in PROTOCOLS if number not in _not_in_transport(sa)]
+    return inner_packets(src=src, dst=cast(Address, out.dst), fragments=False, protocols=protocols)
 
 
-def _transport_protocols(sa: SecurityAssociation) -> Sequence[int]:
-    """What transport mode may carry: ESP's next header 59 is a dummy packet, and mode "any" sees tunnels in IP."""
+def _not_in_transport(sa: SecurityAssociation) -> Sequence[int]:
+    """ESP's next header 59 is a dummy packet, and mode "any" takes IP in IP as a tunnel."""
     dummy = (ip.PROTO_NONE,) if sa.protocol == "esp" else ()
-    tunnels = (ip.PROTO_IPV4, ip.PROTO_IPV6) if sa.mode == "any" else ()
-    return [number for number in PROTOCOLS if number not in dummy + tunnels]
+    return dummy + ((ip.PROTO_IPV4, ip.PROTO_IPV6) if sa.mode == "any" else ())
