@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import strategies as gen
 from helpers import FRAG_ATOMIC, FRAG_FIRST, FRAG_MIDDLE, ipv4, ipv6, patched, udp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipsecfast import SPD, PacketBatch, Selector
+from ipsecfast.testing import strategies as gen
 
 EXTENSIONS = (0, 43, 44, 60)
 WITH_PORTS = (6, 17, 33, 132, 136)
@@ -93,7 +93,7 @@ PORTS = st.sampled_from((0, 1, 53, 500, 4500, 7001, 7002, 65535))
 @st.composite
 def packets(draw: st.DrawFn) -> bytes:
     """Sound ones with ports, whatever else the strategies have, then some cut or with changed bytes."""
-    packet = draw(gen.inner_packets())
+    packet = draw(gen.inner_packets(headers=draw(st.sampled_from(("arrived", "sent", "any")))))
     if draw(st.booleans()):
         ports = draw(PORTS).to_bytes(2, "big") + draw(PORTS).to_bytes(2, "big")
         proto = draw(st.sampled_from((*WITH_PORTS, 1)))
