@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser, failure: str) -> None:
     parser.add_argument("--strict", action="store_true", help=f"exit status 1 if {failure}")
     parser.add_argument("--skip-bad-keys", action="store_true", help="go on without the SAs that can't be used")
     parser.add_argument("--provider", metavar="NAME", help="crypto provider (see ipsecfast info)")
-    parser.add_argument("--jobs", metavar="N", type=_jobs, default=1, help="threads: one writes, the others share the SAs; default 1")
+    parser.add_argument("--jobs", metavar="N", type=_jobs, default=1, help="threads; one of several writes")
     parser.add_argument("-q", "--quiet", action="store_true", help="no table and no progress bar")
 
 
