@@ -35,6 +35,5 @@ def test_example(block: str, name: str) -> None:
     names[name]()
 
 
-def test_every_strategy_is_named() -> None:
-    lacking = [name for name in gen.__all__ if name[0].islower() and f"{name}(" not in PAGE]
-    assert lacking == ["filler", "ipv6_packet", "is_whole", "payload_lengths"]
+def test_every_name_is_there() -> None:
+    assert [name for name in gen.__all__ if name[0].islower() and f"{name}(" not in PAGE] == []

@@ -18,10 +18,10 @@ try:
 except ImportError as error:
     raise ImportError("ipsecfast.testing.strategies needs hypothesis: pip install 'ipsecfast[testing]'") from error
 
-from .associations import PORTS, WINDOWS, bundles, peer, security_associations, start_numbers
+from .associations import bundles, peer, security_associations, start_numbers
 from .batches import Batch, batches
 from .invalid import Invalid, invalid_packets
-from .plain import inner_packets, ipv6_packet, is_whole, payload_lengths, plain_packet
+from .plain import inner_packets, is_whole, plain_packet
 from .protected import (
     Protected,
     clear_payloads,
@@ -42,11 +42,9 @@ __all__ = [
     "ADDRESSES",
     "AH_SUITES",
     "ESP_SUITES",
-    "PORTS",
     "SEQ32",
     "SEQ64",
     "SUITES",
-    "WINDOWS",
     "Batch",
     "Invalid",
     "Mode",
@@ -61,10 +59,8 @@ __all__ = [
     "header_offset",
     "inner_packets",
     "invalid_packets",
-    "ipv6_packet",
     "is_whole",
     "make_sa",
-    "payload_lengths",
     "peer",
     "plain_packet",
     "protect",

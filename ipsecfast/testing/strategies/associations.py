@@ -12,7 +12,6 @@ from ...sa import Address, SecurityAssociation
 from .suites import ADDRESSES, SEQ32, SEQ64, SUITES, Mode, Suite, make_sa
 
 WINDOWS = (0, 1, 2, 31, 32, 63, 64, 65, 128, 1000, 4096)
-PORTS = (4500, 4501, 10000)
 
 
 @st.composite

@@ -60,7 +60,7 @@ def plain_packet(
 
 
 @st.composite
-def payload_lengths(draw: st.DrawFn) -> int:
+def _payload_lengths(draw: st.DrawFn) -> int:
     """Mostly around block edges, now and then a whole MTU, also odd."""
     kind = draw(st.integers(0, 9))
     if kind < 7:
@@ -89,14 +89,14 @@ def inner_packets(
     to = dst or draw(st.sampled_from(ADDRESSES[version]))
     sender = src or draw(st.sampled_from(ADDRESSES[version]))
     proto, seed = draw(st.sampled_from(protocols)), draw(st.integers(0, 255))
-    body = filler(seed, draw(payload_lengths()))
+    body = filler(seed, draw(_payload_lengths()))
     tos = draw(st.sampled_from((0, 1, 2, 3, 0xB8, 0x2A, 0xFF)))
     cut = draw(st.sampled_from((0, 0, 0, 1, 8, 9))) if fragments else 0
     if version == 6:
         base = ip.ipv6_header(sender, to, traffic_class=tos, flow_label=seed << 12 | 0xABC, hop_limit=seed)
         chain = draw(st.sampled_from(_V6_CHAINS)) + ((44,) if cut else ())
         parts = [b"" if number == ip.PROTO_FRAGMENT else draw(_extension(number, headers)) for number in chain]
-        return ipv6_packet(base, chain, proto, body, parts, cut)
+        return _ipv6_packet(base, chain, proto, body, parts, cut)
     base = ip.ipv4_header(sender, to, tos=tos, df=draw(st.booleans()), ttl=seed)
     options = draw(_ipv4_options(headers, seed))
     base = bytes((0x45 + len(options) // 4,)) + base[1:] + options
@@ -140,7 +140,7 @@ def _routing_header(draw: st.DrawFn, headers: HeaderKind) -> bytes:
     return bytes((kind, left)) + bytes(4) + b"".join(ADDRESSES[6][i].packed for i in range(hops))
 
 
-def ipv6_packet(
+def _ipv6_packet(
     base: bytes, chain: Sequence[int], proto: int, body: bytes, parts: Sequence[bytes], cut: int = 0
 ) -> bytes:
     """An IPv6 packet with the extension headers of ``chain``, by their numbers.
