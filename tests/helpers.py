@@ -32,17 +32,18 @@ ENDS6 = H("20010db800000000000000000000000120010db8000000000000000000000002")
 # IPv6 fragment headers in front of ESP: the first part, one from the middle, and a whole datagram (RFC 6946)
 FRAG_FIRST, FRAG_MIDDLE, FRAG_ATOMIC = H("3200000100000009"), H("3200001900000009"), H("3200000000000009")
 
+ALL = ipsecfast.providers()
 PROVIDERS = [
     pytest.param(
         p.name, id=p.name, marks=() if p.available else pytest.mark.skip(reason=f"provider {p.name}: {p.message}")
     )
-    for p in ipsecfast.providers()
+    for p in ALL
 ]
 
 
 def has(provider: str, *names: str) -> bool:
     """Does a provider have all these algorithms?  One that is not here counts: its tests are skipped, and say why."""
-    (info,) = (p for p in ipsecfast.providers() if p.name == provider)
+    (info,) = (p for p in ALL if p.name == provider)
     return not info.available or {*names} - {"NONE"} <= {*info.algorithms}
 
 

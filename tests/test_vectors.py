@@ -22,6 +22,7 @@ from helpers import (
     REPLAYED,
     H,
     checksum,
+    has,
     ipv4,
     keyed,
     patched,
@@ -39,6 +40,7 @@ from ipsecfast import (
     decapsulate,
     encapsulate,
 )
+from ipsecfast.alg import AUTHENTICATION, ENCRYPTION
 from ipsecfast.reference import ReplayWindow as ModelWindow
 
 pytestmark = pytest.mark.parametrize("provider", PROVIDERS)
@@ -58,12 +60,26 @@ def _assert_each_holds(some: list[Vector], check: Callable[[Vector], None]) -> N
     assert not wrong, f"{len(wrong)} of {len(some)} do not hold\n" + "\n".join(wrong)
 
 
+def _served(some: list[Vector], provider: str) -> list[Vector]:
+    """Without those for which the provider has no algorithm, as ipsec-mb 2.0 has no DES here."""
+
+    def names(v: Vector) -> set[str]:
+        sas = [v[which] for which in ("sa", "inner_sa") if which in v]
+        stated = {v.get("algorithm")}.union(*({sa["encryption"], sa["authentication"]} for sa in sas))
+        return stated.intersection((*ENCRYPTION, *AUTHENTICATION))
+
+    found = [v for v in some if has(provider, *names(v))]
+    if some and not found:
+        pytest.skip(f"{provider} has none of this file's algorithms")
+    return found
+
+
 # ---------------------------------------------------------------- primitives
 
 
 @pytest.mark.parametrize("some", files("primitive"))
 def test_primitives(some: list[Vector], provider: str) -> None:
-    _assert_each_holds(some, lambda v: _check_primitive(v, provider))
+    _assert_each_holds(_served(some, provider), lambda v: _check_primitive(v, provider))
 
 
 def _check_primitive(v: Vector, provider: str) -> None:
@@ -122,7 +138,7 @@ def _assert_refused(v: Vector, before: bytes, after: bytes) -> None:
 
 @pytest.mark.parametrize("some", files("packet", wanted=inbound))
 def test_packets_inbound(some: list[Vector], provider: str) -> None:
-    _assert_each_holds(some, lambda v: _check_inbound(v, provider))
+    _assert_each_holds(_served(some, provider), lambda v: _check_inbound(v, provider))
 
 
 def _check_inbound(v: Vector, provider: str) -> None:
@@ -148,7 +164,7 @@ def _check_inbound(v: Vector, provider: str) -> None:
 
 @pytest.mark.parametrize("some", files("packet", wanted=outbound))
 def test_packets_outbound(some: list[Vector], provider: str) -> None:
-    _assert_each_holds(some, lambda v: _check_outbound(v, provider))
+    _assert_each_holds(_served(some, provider), lambda v: _check_outbound(v, provider))
 
 
 def _check_outbound(v: Vector, provider: str) -> None:
@@ -203,7 +219,7 @@ def _assert_ah4_tunnel(sa: SecurityAssociation, got: bytes, want: bytes, seq_hi:
 @pytest.mark.parametrize("some", files("packet", least=2, wanted=inbound))
 def test_packets_in_one_batch(some: list[Vector], provider: str) -> None:
     """The same verdicts in one shuffled batch, each packet between canaries and without room to grow."""
-    some = list({(v["sa"]["spi"], v["sa"]["dst"]): v for v in some}.values())
+    some = list({(v["sa"]["spi"], v["sa"]["dst"]): v for v in _served(some, provider)}.values())
     random.Random(4303).shuffle(some)
     sad = SAD(capacity=2 * len(some), provider=provider)
     handles = []
