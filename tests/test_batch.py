@@ -255,7 +255,7 @@ def test_pages_around_the_packets_are_never_touched(provider: str) -> None:
 @pytest.mark.parametrize("authentication", ["AES-XCBC-96", "AES-CMAC-96"])
 def test_many_packets_that_end_with_a_page(authentication: str, provider: str) -> None:
     """ipsec-mb is given copies of such messages: each has its own."""
-    sa = gen.make_sa(gen.Shape("NULL", authentication, 8))
+    sa = gen.make_sa(gen.Suite("NULL", authentication, 8))
     memory = mmap.mmap(-1, 40 * mmap.PAGESIZE)
     packets = [gen.protect(sa, gen.plain_packet(4, bytes(range(n))), n + 1) for n in range(40)]
     ends = [(i + 1) * mmap.PAGESIZE for i in range(40)]
