@@ -10,18 +10,19 @@ from differential import PROVIDER_NAMES, suites_of
 
 import ipsecfast
 from ipsecfast import SAD, PacketBatch, PacketStatus, SecurityAssociation
-from ipsecfast.reference import ip
+from ipsecfast.reference import ah, ip
+from ipsecfast.reference.crypto import iv_len
 from ipsecfast.testing import strategies as gen
 
 pytestmark = pytest.mark.parametrize("provider", PROVIDER_NAMES)
 
 PACKET = gen.plain_packet(4, bytes(20))
-IV_AT = ip.IPV4_LEN + 8
 
 
 def with_iv(provider: str, *, counter: bool) -> list[SecurityAssociation]:
-    """One SA of each encryption algorithm with IVs of this kind."""
-    by_name = {s.encryption: s for s in suites_of(provider) if s.iv_len and ("CBC" not in s.encryption) == counter}
+    """One SA of each algorithm with IVs of this kind."""
+    with_one = [s for s in suites_of(provider) if s.iv_len and ("CBC" not in s.encryption) == counter]
+    by_name = {s.authentication if s.protocol == "ah" else s.encryption: s for s in with_one}
     return [gen.make_sa(suite) for suite in by_name.values()]
 
 
@@ -30,8 +31,8 @@ def send(sad: SAD, handle: int, sa: SecurityAssociation, n: int) -> list[tuple[i
     batch = PacketBatch.from_packets([PACKET] * n)
     result = ipsecfast.encapsulate(batch, sad, handle)
     assert result.ok == n
-    iv_len = sa.enc_alg.iv_len
-    ivs = [int.from_bytes(p[IV_AT : IV_AT + iv_len], "big") for p in batch.to_packets()]
+    at = ip.IPV4_LEN + (ah.HEADER_LEN if sa.protocol == "ah" else 8)
+    ivs = [int.from_bytes(p[at : at + iv_len(sa)], "big") for p in batch.to_packets()]
     return [(seq, iv, p[-8:]) for seq, iv, p in zip(result.seq.tolist(), ivs, batch.to_packets(), strict=True)]
 
 

@@ -207,3 +207,23 @@ def test_bundles(provider: str, data: Any) -> None:
     handles = [pair.handles[m[0]] if len(m) == 1 and i % 2 else pair.bundle(m) for i, m in enumerate(members)]
     cuts = data.draw(st.lists(st.integers(0, len(lots)), max_size=3))
     pair.encapsulate(lots, [handles[i] for i in which], None, cuts)
+
+
+@pytest.mark.parametrize("dst", [None, "192.0.2.4", "192.0.2.2"])
+def test_source_route_with_hops_left(provider: str, dst: str | None) -> None:
+    """AH covers the destination on arrival, the route's last hop (RFC 4302 A1), but where the SA ends at the first."""
+    plain = gen.plain_packet()
+    route = bytes.fromhex("830b04c0000203c000020400")
+    packet = ip.finish(bytes((0x48,)) + plain[1:20] + route, 9, ip.PROTO_UDP, plain[20:])
+    sa = gen.make_sa(gen.Suite("NULL", "HMAC-SHA1-96", protocol="ah"), mode="transport", src=None, dst=dst)
+    assert run(provider, ([(sa, 0)], [Slot(packet, 64, 64)], [0], None, [])) == [PacketStatus.OK]
+
+
+def test_options_that_can_not_be_covered_in_a_small_slot(provider: str) -> None:
+    """What is wrong with the packet itself comes before the slot, for an SA alone as in a bundle."""
+    plain = gen.plain_packet()
+    packet = ip.finish(bytes((0x46,)) + plain[1:20] + bytes((7, 0, 0, 0)), 9, ip.PROTO_UDP, plain[20:])
+    sa = gen.make_sa(gen.Suite("NULL", "HMAC-SHA1-96", protocol="ah"), mode="transport")
+    pair = Pair(provider, "outbound", [(sa, 0)])
+    verdicts = pair.encapsulate([Slot(packet)] * 2, [pair.bundle([0]), pair.handles[0]], None)
+    assert verdicts == [PacketStatus.MALFORMED] * 2

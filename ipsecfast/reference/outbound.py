@@ -111,19 +111,17 @@ def _put_esp(sa: SecurityAssociation, split: _Split, seq: int, iv: bytes) -> byt
 
 
 def _put_ah(sa: SecurityAssociation, split: _Split, seq: int, iv: bytes) -> bytes | PacketStatus:
+    ofs = len(split.headers)
+    if not ip.length_fits(ofs + ah.sent_len(sa, split.version) + len(split.payload), split.version):
+        return PacketStatus.NO_ROOM
     seq_hi, seq_lo = divmod(seq, SEQ32)
 
     def packet_with(icv: bytes) -> bytes:
         header = ah.header(sa, split.version, split.next_header, seq_lo, iv, icv)
         return ip.finish(split.headers, split.proto_ofs, ip.PROTO_AH, header + split.payload)
 
-    fits = ip.length_fits(len(split.headers) + ah.sent_len(sa, split.version) + len(split.payload), split.version)
-    # Lengths in the headers are covered too: a packet that is too long for them can't be looked at whole.
-    blank = packet_with(bytes(icv_len(sa))) if fits else split.headers
-    covered = ah.covered(sa, blank, len(split.headers))
-    if covered is None:
-        return PacketStatus.MALFORMED
-    return packet_with(ah_icv(sa, seq_hi, iv, covered)) if fits else PacketStatus.NO_ROOM
+    covered = ah.covered(sa, packet_with(bytes(icv_len(sa))), ofs)
+    return PacketStatus.MALFORMED if covered is None else packet_with(ah_icv(sa, seq_hi, iv, covered))
 
 
 def _split_tunnel(sa: SecurityAssociation, inner: bytes, seq: int) -> _Split:
