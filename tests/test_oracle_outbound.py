@@ -225,5 +225,5 @@ def test_options_that_can_not_be_covered_in_a_small_slot(provider: str) -> None:
     packet = ip.finish(bytes((0x46,)) + plain[1:20] + bytes((7, 0, 0, 0)), 9, ip.PROTO_UDP, plain[20:])
     sa = gen.make_sa(gen.Suite("NULL", "HMAC-SHA1-96", protocol="ah"), mode="transport")
     pair = Pair(provider, "outbound", [(sa, 0)])
-    verdicts = pair.encapsulate([Slot(packet)] * 2, [pair.bundle([0]), pair.handles[0]], None)
-    assert verdicts == [PacketStatus.MALFORMED] * 2
+    for handle in pair.bundle([0]), pair.handles[0]:
+        assert pair.encapsulate([Slot(packet)], [handle], None) == [PacketStatus.MALFORMED]
