@@ -37,6 +37,12 @@ MODULES = [
     "_lanes",
     "_select",
     "_engine",
+    "_nbl",
+    "_nic",
+    "_nic_rx",
+    "_nic_tx",
+    "_nic_iv",
+    "_nic_lso",
     "_capture",
 ]
 

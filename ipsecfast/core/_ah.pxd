@@ -8,7 +8,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from ._types cimport sa_t, shape_t, work_t
+from ._types cimport found_t, sa_t, shape_t, work_t
 
 
 cdef inline uint32_t ah_min_len(uint32_t iv_len, uint32_t icv_len) noexcept nogil:
@@ -24,6 +24,16 @@ cdef inline bint ah_len_fits(uint32_t ah_len, uint32_t iv_len, uint32_t icv_len,
     """Is it a multiple of 4 (IPv4) or 8 with the least padding?  Linux sends 8 over IPv4 too."""
     cdef uint32_t least = ah_min_len(iv_len, icv_len)
     return ah_len == ah_len_for(iv_len, icv_len, 8) or (version == 4 and ah_len == least)
+
+
+cdef inline uint32_t ah_len_of(const found_t *at) noexcept nogil:
+    """What AH's length field says, in bytes (RFC 4302 sec. 2.2)."""
+    return (<uint32_t> (at.esp - 4)[1] + 2) * 4
+
+
+cdef inline bint ah_fits(const sa_t *sa, const shape_t *shape, const found_t *at) noexcept nogil:
+    cdef uint32_t n = ah_len_of(at)
+    return n <= at.esp_len + 4 and ah_len_fits(n, shape.iv_len, sa.icv_len, at.version)
 
 
 cdef bint ah_coverable(uint8_t *scratch, const uint8_t *ip, uint32_t hdr_len) noexcept nogil

@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 
 from ._bytes cimport prefetch, put_be32, put_raw32, put_raw64, raw32, raw64, swap32
-from ._types cimport CLASS_AEAD, CLASS_GMAC, N_STATUS, op_t, sa_t, shape_t, suite_t, table_t, work_t
+from ._types cimport CLASS_AEAD, CLASS_GMAC, N_STATUS, found_t, op_t, sa_t, shape_t, suite_t, table_t, work_t
 
 
 cdef inline void esp_ops(work_t *w, const sa_t *sa, const shape_t *shape, bint esn, uint8_t *esp, uint32_t esp_len,
@@ -57,6 +57,12 @@ cdef inline void esp_ops(work_t *w, const sa_t *sa, const shape_t *shape, bint e
     w.mac.tag_len = shape.mac_len
     w.icv = esp + covered
     w.hi = esp + covered if esn else NULL
+
+
+cdef inline bint esp_fits(const sa_t *sa, const shape_t *shape, const found_t *at) noexcept nogil:
+    """Room for IV, trailer and ICV, the ciphertext in whole blocks."""
+    cdef uint32_t overhead = 8 + shape.iv_len + sa.icv_len
+    return at.esp_len >= overhead + 2 and not (at.esp_len - overhead) & (shape.block - 1)
 
 
 cdef inline void prefetch_state(const sa_t *sa, const suite_t *suite) noexcept nogil:

@@ -15,9 +15,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from ._ah cimport ah_len_fits, ah_ops, ah_restore
+from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore
 from ._bytes cimport be16, be32, little64, prefetch, prefetch_w, raw32, raw64
-from ._esp cimport count_refusal, esp_ops, open_chunk, prefetch_state
+from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state
 from ._ip cimport FRAG_FIRST, FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_parse, ip_set_tos, ip_t, ip_tos, is_walked
 from ._lookup cimport bucket_of, chain_head, choose, kin_of, part_of
 from ._types cimport (
@@ -148,22 +148,6 @@ cdef inline bint hazard(const work_t *work, int k, const sa_t *sa, bint esn, uin
     if sa.window_size == 0 or seq > after:
         return False
     return after - seq >= sa.window_size or pending_twice(work, k, sa, seq)
-
-
-cdef inline bint esp_fits(const sa_t *sa, const shape_t *shape, const found_t *at) noexcept nogil:
-    """Room for IV, trailer and ICV, the ciphertext in whole blocks."""
-    cdef uint32_t overhead = 8 + shape.iv_len + sa.icv_len
-    return at.esp_len >= overhead + 2 and not (at.esp_len - overhead) & (shape.block - 1)
-
-
-cdef inline uint32_t ah_len_of(const found_t *at) noexcept nogil:
-    """What AH's length field says, in bytes (RFC 4302 sec. 2.2)."""
-    return (<uint32_t> (at.esp - 4)[1] + 2) * 4
-
-
-cdef inline bint ah_fits(const sa_t *sa, const shape_t *shape, const found_t *at) noexcept nogil:
-    cdef uint32_t n = ah_len_of(at)
-    return n <= at.esp_len + 4 and ah_len_fits(n, shape.iv_len, sa.icv_len, at.version)
 
 
 cdef inline uint8_t admit(uint32_t epoch, const work_t *work, int k, sa_t *sa, bint esn, const found_t *at,

@@ -7,7 +7,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from ._bytes cimport (
-    add_carry, be16, field8, field16, put_be16, put_raw16, put_raw32, put_raw64, raw16, raw32, raw64, sum_fold, swap16,
+    add_carry, be16, field8, field16, put_be16, put_be32, put_raw16, put_raw32, put_raw64, raw16, raw32, raw64, sum_fold,
+    swap16,
 )
 
 cdef enum:
@@ -130,6 +131,17 @@ cdef inline uint64_t sum_words(const uint8_t *p, uint32_t n, uint64_t total) noe
         last[1] = 0
         total += raw16(last)
     return total
+
+
+cdef inline void udp6_checksum(const uint8_t *ip, uint8_t *udp, uint32_t n) noexcept nogil:
+    """Over IPv6 the UDP checksum is not optional (RFC 8200 sec. 8.1); the header's is that of n bytes at `udp`."""
+    cdef uint8_t pseudo[8]
+    cdef uint16_t total
+    put_raw16(udp + 6, 0)
+    put_be32(pseudo, n)
+    put_be32(pseudo + 4, 17)
+    total = sum_fold(sum_words(udp, n, sum_words(ip + 8, 32, sum_words(pseudo, 8, 0))))
+    put_raw16(udp + 6, total if total else <uint16_t> 0xFFFF)
 
 
 cdef inline void ip4_move(uint8_t *to, const uint8_t *ip, uint32_t hdr_len, uint32_t total,

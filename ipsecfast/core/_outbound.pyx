@@ -14,10 +14,9 @@ from libc.string cimport memcpy, memmove, memset
 from ._ah cimport ah_coverable, ah_len_for, ah_ops, ah_restore
 from ._bytes cimport (
     be16, be32, little64, prefetch, prefetch_w, put_be16, put_be32, put_be64, put_raw16, put_raw32, put_raw64, raw32,
-    sum_fold,
 )
 from ._esp cimport count_refusal, esp_ops, prefetch_state, seal_chunk
-from ._ip cimport FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_head, ip_parse, ip_t, ip_tos, sum_words
+from ._ip cimport FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_head, ip_parse, ip_t, ip_tos, udp6_checksum
 from ._lookup cimport part_of
 from ._types cimport (
     BUNDLE_BIT, CHUNK, CLASS_AEAD, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_,
@@ -221,18 +220,6 @@ cdef inline bint esp_header(table_t *t, const sa_t *sa, const shape_t *shape, ui
     return True
 
 
-cdef inline void udp6_checksum(work_t *w) noexcept nogil:
-    """Over IPv6 the UDP checksum is not optional (RFC 8200 sec. 8.1)."""
-    cdef uint8_t *udp = w.at.ip + w.at.hdr_len
-    cdef uint32_t n = w.at.total - w.at.hdr_len
-    cdef uint8_t pseudo[8]
-    cdef uint16_t total
-    put_be32(pseudo, n)
-    put_be32(pseudo + 4, IPPROTO_UDP_)
-    total = sum_fold(sum_words(udp, n, sum_words(w.at.ip + 8, 32, sum_words(pseudo, 8, 0))))
-    put_raw16(udp + 6, total if total else <uint16_t> 0xFFFF)
-
-
 cdef void ah_header(const sa_t *sa, const shape_t *shape, const plan_t *p, uint8_t *ah, uint64_t seq,
                     const uint8_t *iv) noexcept nogil:
     """RFC 4302 sec. 2; ICV and padding are zeros."""
@@ -347,7 +334,7 @@ cdef inline uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
     if not (w.cipher.good and w.mac.good):
         return ST_CRYPTO_FAILED
     if w.sa.flags & SA_UDP and w.at.version == 6:
-        udp6_checksum(w)
+        udp6_checksum(w.at.ip, w.at.ip + w.at.hdr_len, w.at.total - w.at.hdr_len)
     w.sa.packets += 1
     w.sa.bytes += w.at.total
     return ST_OK

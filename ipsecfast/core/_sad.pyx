@@ -458,6 +458,7 @@ cdef int _suite(CoreSAD self, sa) except -1:
     s.shape.align_mask = enc.align - 1
     s.shape.block = enc.block
     s.shape.is_ctr = enc.salt_len != 0 and not enc.combined
+    s.shape.is_ccm = enc.name.startswith("AES-CCM")
     s.shape.mac_len = auth.digest_len
     if s.mac != NULL or enc.name.startswith("AES-CCM"):      # these have lanes to fill
         self.table.chunk = CHUNK

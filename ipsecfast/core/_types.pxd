@@ -111,6 +111,7 @@ cdef struct shape_t:
     uint8_t align_mask        # payload + trailer padded to align_mask + 1
     uint8_t block             # ciphertext is a multiple of it
     uint8_t is_ctr
+    uint8_t is_ccm
     uint8_t mac_len           # of the whole digest
     uint32_t mac_ofs          # of the MAC's state behind the cipher's
 

@@ -7,21 +7,28 @@ that SA changes, sends and receives may come from several threads at once.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core._batch import PacketBatch
-from ..sa import SecurityAssociation
-from ..sad import SAD
+from ..core._nic import NicTable
+from ..core._nic import receive as _receive
+from ..errors import SADFullError
+from ..sa import AddressLike, SecurityAssociation
+from ..sad import SAD, SAStatistics
 from .nbl import NblBatch
 
 __all__ = ["BundleError", "Datapath", "DatapathCapabilities", "DatapathOptions", "ReceiveResult", "SendResult"]
+
+_MAX_CAPACITY = 1 << 20
+_Key = tuple[str, str, int, AddressLike | None, bool]  # direction, protocol, SPI, destination, IPv6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +128,23 @@ class SendResult:
     ok : lists that were sent.
     """
 
-    status: NDArray[np.uint32]
-    ok: int
+    __slots__ = ("_batch", "_segments", "ok", "status")
+
+    def __init__(self, batch: NblBatch, status: NDArray[np.uint32], segments: Segments | None) -> None:
+        self.status = status
+        self.ok = len(status) - int(np.count_nonzero(status))
+        self._batch = batch
+        self._segments = segments
+
+    @property
+    def _sent(self) -> tuple[PacketBatch, NDArray[np.int64], NDArray[np.bool_]]:
+        """Frames, the list of each, and which of them went out."""
+        frames, first = self._batch.frames, self._batch.first
+        if self._segments is not None:
+            frames, first = self._segments.frames, self._segments.first
+        lists = np.arange(len(self.status))
+        of = lists if first is None else np.repeat(lists, np.diff(first))
+        return frames, of, (self.status == 0)[of]
 
     @property
     def transmitted(self) -> PacketBatch:
@@ -130,23 +152,28 @@ class SendResult:
 
         Without large sends they lie where the host had them; with any, all are in a block of their own.
         """
-        raise NotImplementedError
+        frames, _, sent = self._sent
+        return PacketBatch(frames.data, frames.offset[sent], frames.length[sent])
 
     @property
     def nbl(self) -> NDArray[np.int64]:
         """int64[n_frames]: the list that each transmitted frame came from."""
-        raise NotImplementedError
+        _, of, sent = self._sent
+        return of[sent]
 
 
 class ReceiveResult:
-    """What a receive wrote into the batch's words.
+    """What a receive wrote into the batch's words, which it reads from there."""
 
-    Attributes
-    ----------
-    word : uint32[n], slot 1's receive form.
-    """
+    __slots__ = ("_oob",)
 
-    word: NDArray[np.uint32]
+    def __init__(self, oob: NDArray[np.uint64]) -> None:
+        self._oob = oob
+
+    @property
+    def word(self) -> NDArray[np.uint32]:
+        """uint32[n]: the receive form of slot 1."""
+        return self._oob[1].astype(np.uint32)
 
     @property
     def xfrm_offload(self) -> NDArray[np.void]:
@@ -155,7 +182,29 @@ class ReceiveResult:
         flags : SA_DELETE_REQ 1, CRYPTO_DONE 2, CRYPTO_NEXT_DONE 4.  status : 1 << CryptoStatus where CryptoDone is
         set, else 0 (include/net/xfrm.h).
         """
-        raise NotImplementedError
+        word = self.word
+        made = np.zeros(len(word), _XFRM)
+        made["flags"] = word & 7
+        made["status"] = np.where(word & 2, np.uint32(1) << (word >> 16), 0)
+        return made
+
+
+_XFRM = np.dtype([("flags", np.uint32), ("status", np.uint32)])
+
+
+class _Bundle:
+    """What is kept in Python of a bundle."""
+
+    __slots__ = ("capabilities", "esn", "fingerprint", "handles", "keys", "number", "sads", "udp_esp")
+
+    def __init__(self, keys: list[_Key], fingerprint: bytes, capabilities: list[str], udp_esp: int) -> None:
+        self.keys = keys
+        self.fingerprint = fingerprint
+        self.capabilities = capabilities
+        self.udp_esp = udp_esp
+        self.number = -1
+        self.sads: dict[str, tuple[int, int, bool]] = {}  # protocol -> handle in the SAD, SPI, ESN
+        self.handles: set[int] = set()
 
 
 class Datapath:
@@ -164,7 +213,7 @@ class Datapath:
     Parameters
     ----------
     options, capabilities : see there; the capabilities may be replaced at run time (`configure`).
-    provider : as for :class:`ipsecfast.SAD`.
+    provider : as for :class:`ipsecfast.SAD`, but not ``"reference"``.
     capacity : SaOffloadCapacity: bundles of both directions together.
 
     All methods may be called from several threads; each call has the NIC for itself, and sends and receives release
@@ -178,23 +227,43 @@ class Datapath:
         provider: str | None = None,
         capacity: int = 1024,
     ) -> None:
-        raise NotImplementedError
+        if isinstance(capacity, bool) or not isinstance(capacity, int):
+            raise TypeError(f"capacity: got {type(capacity).__name__}, wanted an int")
+        if not 1 <= capacity <= _MAX_CAPACITY:
+            raise ValueError(f"capacity: got {capacity}, wanted 1 to {_MAX_CAPACITY} bundles")
+        self.options = options or DatapathOptions()
+        self._lock = threading.Lock()
+        self._sad = SAD(2 * capacity, provider)
+        self._table = NicTable(self._sad, capacity, self.options)
+        self._secret = os.urandom(32)
+        self._by_key: dict[_Key, _Bundle] = {}
+        self._by_handle: dict[int, _Bundle] = {}
+        self._capabilities = capabilities or DatapathCapabilities()
+        self._table.configure(self._capabilities)
 
     @property
     def capabilities(self) -> DatapathCapabilities:
         """What is switched on."""
-        raise NotImplementedError
+        return self._capabilities
 
     def configure(self, capabilities: DatapathCapabilities) -> None:
         """Replace the capabilities.
 
         Bundles that need one that is gone stay, but match no received packet and fail sends, until it is back.
         """
-        raise NotImplementedError
+        with self._lock:
+            self._table.configure(capabilities)
+            self._capabilities = capabilities
+            for bundle in set(self._by_handle.values()):
+                self._switch(bundle)
+
+    def _switch(self, bundle: _Bundle) -> None:
+        on = all(getattr(self._capabilities, name) for name in bundle.capabilities)
+        self._table.switch(bundle.number, on and not bundle.udp_esp & ~self._capabilities.udp_esp)
 
     def __len__(self) -> int:
-        """Bundles in the table."""
-        raise NotImplementedError
+        """Bundles in the table, as the host counts them: one a handle."""
+        return len(self._table)
 
     def add_bundle(
         self,
@@ -221,30 +290,122 @@ class Datapath:
         become those given here.  Raises BundleError if keys or algorithms differ, :class:`ipsecfast.SADFullError`,
         :class:`ipsecfast.ProviderError`, ValueError, TypeError; the table is then as it was.
         """
-        raise NotImplementedError
+        family = _check_bundle(direction, sas, ipv6, udp_esp, seq_hi, mode_hint)
+        keys: list[_Key] = [(direction, sa.protocol, sa.spi, sa.dst, family) for sa in sas]
+        with self._lock:
+            known = {id(self._by_key[key]): self._by_key[key] for key in keys if key in self._by_key}
+            fingerprint = self._fingerprint(sas, udp_esp)
+            if self._table.full():
+                raise SADFullError(f"the NIC is full: its capacity is {self._sad.capacity // 2} bundles")
+            if known:
+                (bundle, *others) = known.values()
+                if others or bundle.keys != keys or not hmac.compare_digest(bundle.fingerprint, fingerprint):
+                    raise BundleError(
+                        f"an {direction} SA with SPI 0x{sas[0].spi:08x} and destination {sas[0].dst} is there already "
+                        "with other keys or algorithms"
+                    )
+            else:
+                bundle = self._new_bundle(direction, sas, keys, fingerprint, family, udp_esp, mode_hint)
+            for sa, high in zip(sas, seq_hi, strict=False):
+                self._table.set_seq_hi(bundle.sads[sa.protocol][0], high if sa.esn else 0)
+            handle = self._table.new_handle(bundle.number)
+            bundle.handles.add(handle)
+            self._by_handle[handle] = bundle
+            return handle
+
+    def _fingerprint(self, sas: Sequence[SecurityAssociation], udp_esp: int) -> bytes:
+        """Says whether two bundles are the same, without keeping their keys."""
+        digest = hashlib.blake2b(key=self._secret)
+        for sa in sas:
+            text = (sa.spi, sa.src, sa.dst, sa.encryption, sa.authentication, sa.icv_len, sa.esn, udp_esp)
+            for part in (repr(text).encode(), sa.enc_key, sa.salt, sa.auth_key):
+                digest.update(len(part).to_bytes(4, "big") + part)
+        return digest.digest()
+
+    def _new_bundle(
+        self,
+        direction: Literal["inbound", "outbound"],
+        sas: Sequence[SecurityAssociation],
+        keys: list[_Key],
+        fingerprint: bytes,
+        ipv6: bool,
+        udp_esp: int,
+        hint: str | None,
+    ) -> _Bundle:
+        names = [sa.protocol for sa in sas] if len(sas) == 1 else ["esp", "ah", "ah_esp_combined"]
+        bundle = _Bundle(keys, fingerprint, [*names, "ipv6"] if ipv6 else names, udp_esp)
+        match_src = self.options.match_source and direction == "inbound" and sas[0].src is not None
+        try:
+            for sa in sas:
+                handle = self._sad.add(_core_sa(sa, match_src), direction)
+                bundle.sads[sa.protocol] = handle, sa.spi, sa.esn
+            bundle.number = self._table.add_bundle(
+                *(bundle.sads[name][0] if name in bundle.sads else None for name in ("esp", "ah")),
+                ipv6=ipv6,
+                udp_esp=udp_esp,
+                match_src=match_src,
+                hint=hint,
+            )
+        except BaseException:
+            for handle, _, _ in bundle.sads.values():
+                self._sad.delete(handle)
+            raise
+        self._switch(bundle)
+        self._by_key.update(dict.fromkeys(keys, bundle))
+        return bundle
 
     def update(self, handle: int, protocol: Literal["esp", "ah"], spi: int, seq_hi: int) -> None:
         """Replace the high half of one SA's sequence number (UPDATE_SA).
 
         Raises KeyError for an unknown handle, or one whose SA of this protocol has another SPI or no ESN.
         """
-        raise NotImplementedError
+        if isinstance(seq_hi, bool) or not isinstance(seq_hi, int) or not 0 <= seq_hi <= 0xFFFFFFFF:
+            raise ValueError(f"seq_hi: got {seq_hi!r}, wanted 32 bits")
+        with self._lock:
+            found = self._find(handle).sads.get(protocol)
+            if found is None or found[1] != spi or not found[2]:
+                raise KeyError(f"handle {handle} has no {protocol} SA with SPI 0x{spi:08x} and extended sequence numbers")
+            self._table.set_seq_hi(found[0], seq_hi)
+
+    def _find(self, handle: int) -> _Bundle:
+        bundle = self._by_handle.get(handle)
+        if bundle is None:
+            raise KeyError(f"handle {handle} names no bundle of this NIC")
+        return bundle
 
     def delete(self, handle: int) -> None:
         """Take a handle out, and its SAs and keys with the last handle of them.  Raises KeyError."""
-        raise NotImplementedError
+        with self._lock:
+            self._delete(handle)
+
+    def _delete(self, handle: int) -> None:
+        bundle = self._find(handle)
+        left = self._table.delete_handle(handle)
+        del self._by_handle[handle]
+        bundle.handles.discard(handle)
+        if left:
+            return
+        self._table.delete_bundle(bundle.number)
+        for sa, _, _ in bundle.sads.values():
+            self._sad.delete(sa)
+        for key in bundle.keys:
+            del self._by_key[key]
 
     def clear(self) -> None:
         """Delete every bundle (halt, removal)."""
-        raise NotImplementedError
+        with self._lock:
+            for handle in list(self._by_handle):
+                self._delete(handle)
 
     def request_deletion(self, handle: int, on: bool = True) -> None:
         """Set SaDeleteReq on what an inbound bundle receives from now on, until it is deleted.  Raises KeyError."""
-        raise NotImplementedError
+        with self._lock:
+            self._table.ask_deletion(self._find(handle).number, on)
 
-    def statistics(self, handle: int) -> tuple[object, ...]:
+    def statistics(self, handle: int) -> tuple[SAStatistics, ...]:
         """SAStatistics of each SA of a bundle, in `add_bundle`'s order.  Raises KeyError."""
-        raise NotImplementedError
+        with self._lock:
+            return tuple(self._sad.statistics(sa) for sa, _, _ in self._find(handle).sads.values())
 
     def send(self, nbls: NblBatch) -> SendResult:
         """Do what each list's words ask for, and say what would be on the wire.
@@ -260,4 +421,56 @@ class Datapath:
         Frames keep their place and length.  Raises ValueError for lists with more than one frame: received ones have
         one.
         """
-        raise NotImplementedError
+        oob = nbls.oob
+        with self._lock:
+            _receive(self._table, nbls.frames, oob, nbls.medium == "null")
+        return ReceiveResult(oob)
+
+
+def _check_bundle(
+    direction: str,
+    sas: Sequence[SecurityAssociation],
+    ipv6: bool | None,
+    udp_esp: int,
+    seq_hi: Sequence[int],
+    hint: str | None,
+) -> bool:
+    """Raise for what is no bundle; else say whether it is IPv6's."""
+    if direction not in ("inbound", "outbound"):
+        raise ValueError(f"direction: got {direction!r}, wanted inbound or outbound")
+    for sa in sas:
+        if not isinstance(sa, SecurityAssociation):
+            raise TypeError(f"sas: got {type(sa).__name__}, wanted SecurityAssociation")
+    protocols = [sa.protocol for sa in sas]
+    if protocols not in (["esp"], ["ah"], ["esp", "ah"]):
+        raise ValueError(f"sas: got {protocols}, wanted ESP, AH, or ESP and AH")
+    if len({(sa.src, sa.dst) for sa in sas}) != 1:
+        raise ValueError("sas: wanted the same addresses in both")
+    if not 0 <= udp_esp <= 0xF:
+        raise ValueError(f"udp_esp: got {udp_esp}, wanted UdpEspEncapsulation bits")
+    if udp_esp and "ah" in protocols:
+        raise ValueError("udp_esp: got AH, wanted ESP alone: AH has no UDP encapsulation")
+    if hint not in (None, "transport", "tunnel"):
+        raise ValueError(f"mode_hint: got {hint!r}, wanted transport, tunnel or None")
+    if len(seq_hi) < len(sas) or not all(type(high) is int and 0 <= high <= 0xFFFFFFFF for high in seq_hi):
+        raise ValueError("seq_hi: wanted 32 bits for each SA")
+    families = {address.version == 6 for address in (sas[0].src, sas[0].dst) if address is not None}  # type: ignore[union-attr]
+    if not families and ipv6 is None:
+        raise ValueError("ipv6: wanted True or False where both addresses are wildcards")
+    family = families.pop() if families else bool(ipv6)
+    if ipv6 is not None and ipv6 != family:
+        raise ValueError(f"ipv6: got {ipv6}, the addresses say otherwise")
+    return family
+
+
+def _core_sa(sa: SecurityAssociation, match_src: bool) -> SecurityAssociation:
+    """The SA without what the NIC has no part in."""
+    return replace(
+        sa,
+        mode="transport",
+        replay_window=0,
+        udp_encap=None,
+        tfc_pad_to=None,
+        match_src=match_src and sa.dst is not None,
+        allow_reserved_spi=True,
+    )

@@ -1,0 +1,283 @@
+"""NicTable: the NIC's view of a SAD: bundles, handles, what is switched on.
+
+A bundle is what one ADD_SA entry says: an ESP SA, an AH SA, or both, of one direction.  Its SAs are in the
+CoreSAD like everybody's; a few words beside each hold what only the NIC needs.  A handle names a bundle; two may name
+the same.  Thread rule: as the SAD's, one call at a time.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from ._batch cimport PacketBatch
+from ._nic_rx cimport receive_batch
+from ._sad cimport CoreSAD
+from ._types cimport SA_ESN, SA_OUTBOUND, sa_t
+from ._window cimport window_words
+
+from collections import deque
+
+from ..errors import ProviderError, SADFullError
+
+cdef enum:
+    WRAP_ZONE = 0x40000000    # as the receive path's
+
+
+cdef class NicTable:
+    """Bundles over a SAD.
+
+    sad : CoreSAD with room for two SAs a bundle; nobody else's SAs in it are touched.
+    capacity : handles, and so at most bundles.
+    options : an `ipsecfast.ndis.datapath.DatapathOptions`.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        memset(&self.nic, 0, sizeof(self.nic))
+
+    def __init__(self, CoreSAD sad not None, uint32_t capacity, options):
+        cdef nic_t *nic = &self.nic
+        if self.sad is not None:
+            raise RuntimeError("a NicTable can't be initialised again")
+        if sad.slow is not None:
+            raise ProviderError("the NIC needs libcrypto or ipsec-mb: the reference provider does not serve it")
+        self.sad = sad
+        self._handle_bits = options.handle_bits
+        self._index_bits = capacity.bit_length()
+        self._free = deque()
+        self._free_bundles = []
+        nic.capacity = capacity
+        nic.handle_mask = (<uint64_t> 1 << self._index_bits) - 1
+        nic.sas = <nic_sa_t *> calloc(sad.capacity, sizeof(nic_sa_t))
+        nic.bundles = <nic_bundle_t *> calloc(capacity, sizeof(nic_bundle_t))
+        nic.handles = <nic_handle_t *> calloc(capacity, sizeof(nic_handle_t))
+        if nic.sas == NULL or nic.bundles == NULL or nic.handles == NULL:
+            raise MemoryError()
+        nic.options.esn_literal = options.esn == "literal"
+        nic.options.learn_tunnel = options.learn_tunnel
+        nic.options.innermost_trailer = options.two_trailers == "innermost"
+        nic.options.host_iv = options.iv == "host"
+        nic.options.plaintext = options.plaintext_without_offload
+        nic.options.strict_offsets = options.strict_offsets
+        nic.options.udp6_zero = options.udp6_zero_checksum
+        nic.options.sent_window = options.sent_window
+        self._generator = options.iv_generator
+        nic.generator = <void *> self._generator if self._generator is not None else NULL
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        if self.nic.sas != NULL:
+            for i in range(self.sad.capacity):
+                free(self.nic.sas[i].ivs)
+        free(self.nic.sas)
+        free(self.nic.bundles)
+        free(self.nic.handles)
+
+    def __len__(self):
+        """Handles in use."""
+        return self._count
+
+    def configure(self, caps):
+        """Take over an `ipsecfast.ndis.datapath.DatapathCapabilities`; which bundles are on is the caller's to say."""
+        cdef nic_caps_t *c = &self.nic.caps
+        c.receive4 = caps.receive_ipv4
+        c.receive6 = caps.receive_ipv6
+        c.encapsulation = caps.encapsulation
+        c.udp_esp = caps.udp_esp
+        c.checksum = caps.checksum
+        c.lso_max_size = caps.lso_max_size
+        c.send = caps.send
+        c.ipv6 = caps.ipv6
+        c.options4 = caps.ipv4_options
+        c.headers6 = caps.ipv6_extension_headers
+        c.transport = caps.transport
+        c.tunnel = caps.tunnel
+        c.both = caps.transport_tunnel_combined
+        c.lso = caps.lso
+        c.lso_v1 = caps.lso_v1
+        c.lso_v2_4 = caps.lso_v2_ipv4
+        c.lso_v2_6 = caps.lso_v2_ipv6
+        c.tcp = caps.tcp_coexistence
+        c.udp = caps.udp_coexistence
+
+    # --- bundles
+
+    def full(self):
+        """Are all handles taken?"""
+        return self._count == self.nic.capacity
+
+    def add_bundle(self, esp, ah, *, bint ipv6, uint32_t udp_esp, bint match_src, hint):
+        """Make a bundle of SAs of the SAD; returns its number, for the calls below.
+
+        esp, ah : handles of the SAD, or None.
+        """
+        cdef nic_bundle_t fresh
+        cdef uint32_t number
+        cdef sa_t *s
+        memset(&fresh, 0, sizeof(fresh))
+        fresh.udp_esp = udp_esp
+        fresh.forms = _forms(udp_esp)
+        fresh.flags = NIC_ON | (NIC_V6 if ipv6 else 0) | (NIC_MATCH_SRC if match_src else 0)
+        fresh.flags |= {None: 0, "tunnel": NIC_HINT_TUNNEL, "transport": NIC_HINT_TRANSPORT}[hint]
+        number = self._free_bundles.pop() if self._free_bundles else self._high_water
+        for handle in (esp, ah):
+            if handle is not None:
+                s = self.sad.find(handle)
+                fresh.flags |= NIC_OUTBOUND if s.flags & SA_OUTBOUND else 0
+                self._attach(s, number)
+        fresh.esp = _index(self, esp)
+        fresh.ah = _index(self, ah)
+        self._high_water = max(self._high_water, number + 1)
+        self.nic.bundles[number] = fresh
+        return number
+
+    cdef int _attach(self, sa_t *s, uint32_t number) except -1:
+        """Give an SA the NIC's state, and an outbound one its window over the numbers that it has sent."""
+        cdef nic_sa_t *own = &self.nic.sas[s - self.sad.table.sas]
+        cdef uint32_t words = window_words(self.nic.options.sent_window)
+        cdef const uint8_t *bits
+        cdef bytes drawn
+        if s.flags & SA_OUTBOUND:
+            if self._generator is not None:
+                drawn = _generate(self._generator, 8)
+                bits = drawn
+                memcpy(s.word, bits, 8)
+            if s.ring == s.word:
+                s.ring = <uint64_t *> calloc(words, sizeof(uint64_t))
+            if s.ring == NULL:
+                s.ring = s.word
+                raise MemoryError()
+            s.ring_mask = <uint8_t> (words - 1)
+            s.window_size = <unsigned short> self.nic.options.sent_window
+        memset(own, 0, sizeof(nic_sa_t))
+        own.bundle = number + 1
+        return 0
+
+    def delete_bundle(self, uint32_t number):
+        """Forget a bundle; its SAs are the caller's to delete from the SAD, and no handle may name it any more."""
+        cdef nic_bundle_t *b = &self.nic.bundles[number]
+        cdef uint32_t index
+        for index in (b.esp, b.ah):
+            if index:
+                free(self.nic.sas[index - 1].ivs)
+                memset(&self.nic.sas[index - 1], 0, sizeof(nic_sa_t))
+        memset(b, 0, sizeof(nic_bundle_t))
+        self._free_bundles.append(number)
+
+    def switch(self, uint32_t number, bint on):
+        """Let a bundle serve, or not."""
+        _flag(&self.nic.bundles[number], NIC_ON, on)
+
+    def ask_deletion(self, uint32_t number, bint on):
+        """Set SaDeleteReq on what the bundle receives."""
+        _flag(&self.nic.bundles[number], NIC_DELETE_REQ, on)
+
+    def set_seq_hi(self, sa, uint32_t high):
+        """The host's word on the high half of an SA (a handle of the SAD).
+
+        Inbound, the highest authenticated number goes on counting where it is in the same span, or in the next one to
+        it and near the wrap between them.
+        """
+        cdef sa_t *s = self.sad.find(sa)
+        cdef nic_sa_t *own = &self.nic.sas[s - self.sad.table.sas]
+        cdef uint32_t top_hi = <uint32_t> (s.seq >> 32), top_lo = <uint32_t> s.seq
+        own.seq_hi = high
+        if not s.flags & SA_OUTBOUND and top_hi != high:
+            if not (top_hi + 1 == high and top_lo >= 0xFFFFFFFFU - WRAP_ZONE) and not (
+                    top_hi == high + 1 and top_lo < WRAP_ZONE):
+                own.seen = False
+
+    # --- handles
+
+    def new_handle(self, uint32_t number):
+        """A handle that names a bundle, an int > 0; values come round again as late as can be."""
+        cdef nic_handle_t *place
+        cdef uint64_t uses, index
+        if self._count == self.nic.capacity:
+            raise SADFullError(f"the NIC is full: its capacity is {self.nic.capacity} bundles")
+        index = <uint64_t> self._count if len(self._free) == 0 else self._free[0]
+        if len(self._free):
+            self._free.popleft()
+        place = &self.nic.handles[index]
+        uses = (place.handle >> self._index_bits) + (place.handle != 0)
+        if self._handle_bits == 32:
+            uses &= (<uint64_t> 1 << (32 - self._index_bits)) - 1
+        place.handle = uses << self._index_bits | (index + 1)
+        place.bundle = number + 1
+        self.nic.bundles[number].handles += 1
+        self._count += 1
+        return place.handle
+
+    def delete_handle(self, handle):
+        """Take a handle out; returns how many name its bundle still.  Raises KeyError."""
+        cdef nic_handle_t *place = self.find(handle)
+        cdef nic_bundle_t *b = &self.nic.bundles[place.bundle - 1]
+        place.bundle = 0
+        self._free.append(place - self.nic.handles)
+        self._count -= 1
+        b.handles -= 1
+        return b.handles
+
+    cdef nic_handle_t *find(self, object handle) except NULL:
+        cdef uint64_t value = handle if 0 < handle < 1 << 64 else 0
+        cdef uint64_t at = (value & self.nic.handle_mask) - 1
+        if value and at < self.nic.capacity:
+            if self.nic.handles[at].handle == value and self.nic.handles[at].bundle:
+                return &self.nic.handles[at]
+        raise KeyError(f"handle {handle} names no bundle of this NIC")
+
+
+cdef void _flag(nic_bundle_t *b, uint32_t flag, bint on) noexcept:
+    if on:
+        b.flags |= flag
+    else:
+        b.flags &= ~flag
+
+
+cdef uint32_t _index(NicTable self, handle) except? 0:
+    return 0 if handle is None else <uint32_t> (self.sad.find(handle) - self.sad.table.sas) + 1
+
+
+cdef uint32_t _forms(uint32_t udp_esp) noexcept:
+    """Where SAs with these UdpEspEncapsulation bits may stand (the form that a bit names has two SAs)."""
+    cdef uint32_t forms = 0
+    if not udp_esp:
+        return OUTER_PLAIN | INNER_PLAIN
+    if udp_esp & (UDP_TRANSPORT | UDP_TUNNEL):
+        forms |= OUTER_UDP
+    if udp_esp & UDP_TRANSPORT_OVER_UDP_TUNNEL:
+        forms |= OUTER_UDP | INNER_PLAIN
+    if udp_esp & UDP_TRANSPORT_OVER_TUNNEL:
+        forms |= OUTER_PLAIN | INNER_UDP
+    return forms
+
+
+cdef bytes _generate(generator, Py_ssize_t n):
+    drawn = bytes(generator(n))
+    if len(drawn) != n:
+        raise ValueError(f"iv_generator: got {len(drawn)} bytes, wanted {n}")
+    return drawn
+
+
+# --- the datapath's calls ---------------------------------------------------------------------------------------------
+
+cdef int enter(NicTable table, PacketBatch batch) except -1:
+    if batch.busy:
+        raise RuntimeError("these frames are at work in another thread")
+    table.sad.enter()
+    batch.busy = True
+    return 0
+
+
+def receive(NicTable table not None, PacketBatch frames not None, uint64_t[:, ::1] oob not None, bint raw):
+    """Check and decrypt frames in place and write their words, uint64[5, n]; raw: frames begin with the IP header."""
+    if oob.shape[0] != 5 or oob.shape[1] != frames.view.n:
+        raise ValueError(f"oob: got shape ({oob.shape[0]}, {oob.shape[1]}), wanted (5, {frames.view.n})")
+    if not frames.view.n:
+        return
+    enter(table, frames)
+    try:
+        with nogil:
+            receive_batch(&table.sad.table, &table.nic, &frames.view, &oob[0, 0], raw)
+    finally:
+        frames.busy = False
+        table.sad.leave()

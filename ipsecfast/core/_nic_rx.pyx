@@ -1,0 +1,517 @@
+"""The NIC's receive path: what a card with IPsecOV2 does to frames that arrive, and the words it writes.
+
+Frames stay whole and where they are.  A chunk goes through in rounds, so that the crypto library sees many
+packets at once; a packet takes part in one round for each of its layers:
+
+    frame | IP | AH | ESP ... IP | AH | ESP ... trailer | ICV | trailer | ICV
+               1    2             3    4
+
+1, 2 are the outer bundle's, 3, 4 those of the transport SAs inside a tunnel.  Only payload and trailer of ESP
+are written, once its ICV has proved right; a packet whose ICV is wrong stays bit for bit as it came, and so does every
+packet that is none of the NIC's.
+
+No replay check, no stripping, nothing is dropped: that is the host's.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore
+from ._bytes cimport be16, be32, prefetch, raw32
+from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk
+from ._frame cimport ip_offset
+from ._ip cimport FRAG_NONE, ip4_plain, ip_parse, ip_t
+from ._lookup cimport chain_head, same_destination, same_source
+from ._nic cimport (
+    INNER_PLAIN, INNER_UDP, NIC_DELETE_REQ, NIC_HINT_TRANSPORT, NIC_HINT_TUNNEL, NIC_LEARNED_TUNNEL, NIC_MATCH_SRC, NIC_ON,
+    NIC_V6,
+    OUTER_PLAIN, OUTER_UDP, ROW_HEADER, ROW_IPSEC, UDP_TRANSPORT_OVER_TUNNEL, UDP_TRANSPORT_OVER_UDP_TUNNEL,
+    UDP_TUNNEL,
+    bundle_of, nic_bundle_t, nic_sa_t, nic_t,
+)
+from ._types cimport (
+    CHUNK, CLASS_AEAD, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_, PENDING,
+    SA_DST_ANY, SA_ESN, SA_OUTBOUND, SCRATCH, ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_MALFORMED,
+    found_t, op_t, sa_t, suite_t, table_t, view_t, work_t,
+)
+
+cdef enum:
+    # slot 1, receive
+    SA_DELETE_REQ = 1
+    CRYPTO_DONE = 2
+    NEXT_CRYPTO_DONE = 4
+    STATUS_SHIFT = 16
+    # CryptoStatus
+    CRYPTO_SUCCESS = 0
+    CRYPTO_GENERIC_ERROR = 1
+    CRYPTO_TRANSPORT_AH_AUTH_FAILED = 2
+    CRYPTO_TRANSPORT_ESP_AUTH_FAILED = 3
+    CRYPTO_TUNNEL_AH_AUTH_FAILED = 4
+    CRYPTO_TUNNEL_ESP_AUTH_FAILED = 5
+    CRYPTO_INVALID_PACKET_SYNTAX = 6
+    CRYPTO_INVALID_PROTOCOL = 7
+    # what becomes of a packet next; below READY: a CryptoStatus, and done
+    READY = 0x100
+    DONE = 0x101
+    # slot 12, receive
+    HEADER_INFO_SET = 0x10000
+
+cdef enum:
+    WRAP_ZONE = 0x40000000    # so near to a wrap of the low half other high halves come into question
+
+# One packet on its way through the rounds
+cdef struct rx_t:
+    uint8_t *ip               # of the outer or the inner header
+    const uint8_t *limit      # end of the packet's memory
+    nic_bundle_t *bundle      # whose SAs the layers of this header are
+    int64_t length            # bytes from ip on
+    int64_t index
+    uint32_t word             # slot 1 so far
+    uint32_t header           # slot 12 so far
+    uint32_t udp              # this header's ESP is in UDP
+    uint32_t outer_udp        # the outer one's was
+    uint32_t esp_layers       # decrypted so far
+    bint inner                # at the transport layer inside a tunnel
+    bint again                # the other high half is being tried
+
+
+# --- sequence numbers -------------------------------------------------------------------------------------------------
+
+cdef inline uint64_t number(const nic_t *nic, const nic_sa_t *own, const sa_t *sa, uint32_t lo) noexcept nogil:
+    """The 64-bit number of a packet of an ESN SA: the host's high half, or near a wrap its neighbour."""
+    cdef uint32_t high = own.seq_hi, top_lo
+    if nic.options.esn_literal or not own.seen:
+        return <uint64_t> high << 32 | lo
+    high = <uint32_t> (sa.seq >> 32)
+    top_lo = <uint32_t> sa.seq
+    if top_lo >= 0xFFFFFFFFU - WRAP_ZONE and lo < WRAP_ZONE:
+        high += 1
+    elif top_lo < WRAP_ZONE and lo >= 0xFFFFFFFFU - WRAP_ZONE and high:
+        high -= 1
+    return <uint64_t> high << 32 | lo
+
+
+cdef bint another_number(const nic_t *nic, const nic_sa_t *own, uint64_t *seq) noexcept nogil:
+    """Near a wrap, the other number that a packet whose ICV was wrong may have; False if there is none."""
+    cdef uint32_t lo = <uint32_t> seq[0], high = <uint32_t> (seq[0] >> 32)
+    if nic.options.esn_literal or (lo >= WRAP_ZONE and lo < 0xFFFFFFFFU - WRAP_ZONE):
+        return False
+    if high != own.seq_hi:
+        high = own.seq_hi
+    elif lo < WRAP_ZONE:
+        high += 1
+    elif high == 0:
+        return False
+    else:
+        high -= 1
+    seq[0] = <uint64_t> high << 32 | lo
+    return True
+
+
+cdef inline void mark(nic_sa_t *own, sa_t *sa, uint64_t seq) noexcept nogil:
+    """Keep the highest authenticated number."""
+    if seq > sa.seq or not own.seen:
+        sa.seq = seq
+    own.seen = True
+
+
+# --- lookup -----------------------------------------------------------------------------------------------------------
+
+cdef inline bint matches(const nic_bundle_t *b, const sa_t *sa, const found_t *at, uint32_t form) noexcept nogil:
+    """Everything but SPI and protocol."""
+    if not b.flags & NIC_ON or not b.forms & form or ((b.flags & NIC_V6) != 0) != (at.version == 6):
+        return False
+    if not sa.flags & SA_DST_ANY and not same_destination(sa, at):
+        return False
+    return not b.flags & NIC_MATCH_SRC or same_source(sa, at)
+
+
+cdef inline sa_t *choose(const table_t *t, const nic_t *nic, const found_t *at, uint32_t form,
+                         nic_bundle_t **bundle) noexcept nogil:
+    """The SA of (SPI, destination, protocol); else one of (SPI, destination), whose protocol is another; or NULL."""
+    cdef uint32_t head = chain_head(t, raw32(at.esp))
+    cdef sa_t *sa
+    cdef sa_t *other = NULL
+    cdef nic_bundle_t *b
+    while head:
+        sa = &t.sas[head - 1]
+        if sa.flags & SA_OUTBOUND:
+            break
+        b = bundle_of(nic, head - 1)
+        if b != NULL and (other == NULL or sa.proto == at.proto) and matches(b, sa, at, form):
+            bundle[0] = b
+            if sa.proto == at.proto:
+                return sa
+            other = sa
+        head = sa.next
+    return other
+
+
+# --- parse ------------------------------------------------------------------------------------------------------------
+
+cdef bint has_fragment_header(const uint8_t *ip, uint32_t hdr_len) noexcept nogil:
+    """Also one of a whole datagram (RFC 6946); the headers were gone over before."""
+    cdef uint32_t at = 40
+    cdef uint8_t proto = ip[6]
+    while at < hdr_len:
+        if proto == 44:
+            return True
+        proto = ip[at]
+        at += (<uint32_t> ip[at + 1] + 1) * 8
+    return False
+
+
+cdef bint behind_ah(const nic_t *nic, const found_t *ah, uint32_t n, found_t *esp) noexcept nogil:
+    """ESP behind the n bytes of AH at `ah`, IPv6 destination options between them gone over; False if there is none."""
+    cdef uint8_t *start = ah.esp - 4
+    cdef uint32_t at = n, end = ah.esp_len + 4, next_ofs = 0
+    cdef uint8_t proto = start[0]
+    while proto == 60 and ah.version == 6 and nic.caps.headers6 and at + 8 <= end:
+        next_ofs = at
+        proto = start[at]
+        at += (<uint32_t> start[at + 1] + 1) * 8
+    if proto != IPPROTO_ESP_ or at + 8 > end:
+        return False
+    esp[0] = ah[0]
+    esp.esp = start + at
+    esp.esp_len = end - at
+    esp.proto = IPPROTO_ESP_
+    return True
+
+
+cdef int locate(const nic_t *nic, rx_t *p, found_t *at, bint *cut) noexcept nogil:
+    """Find ESP or AH behind the header at p.ip: READY if there is an SPI to go by, DONE: none of the NIC's.
+
+    cut : a length says more than is there; of which the SA's owner hears, if there is an SA.
+    """
+    cdef ip_t ip
+    cdef uint32_t there, n
+    cdef uint8_t *udp
+    if not ip_parse(p.ip, p.length, &ip) or ip.fragment != FRAG_NONE:
+        return DONE
+    if ip.version == 4:
+        if ip.hdr_len != 20 and not nic.caps.options4:
+            return DONE
+    elif not nic.caps.ipv6:
+        return DONE
+    elif ip.hdr_len != 40 and (not nic.caps.headers6 or has_fragment_header(p.ip, ip.hdr_len)):
+        return DONE
+    at.version = ip.version
+    at.hdr_len = ip.hdr_len
+    at.next_ofs = ip.next_ofs
+    at.total = ip.total
+    at.proto = IPPROTO_ESP_
+    at.esp = at.ip + ip.hdr_len
+    cut[0] = ip.total > p.length
+    there = <uint32_t> p.length if cut[0] else ip.total
+    there -= ip.hdr_len
+    at.esp_len = there
+    if ip.proto == IPPROTO_ESP_:
+        return READY if there >= 4 else DONE
+    if ip.proto == IPPROTO_AH_:
+        if there < 8:
+            return DONE
+        at.proto = IPPROTO_AH_
+        at.esp += 4
+        at.esp_len -= 4
+        return READY
+    if ip.proto != IPPROTO_UDP_ or there < 12:
+        return DONE
+    udp = at.esp
+    n = be16(udp + 4)
+    if be16(udp + 2) != 4500 or n < 12 or raw32(udp + 8) == 0:
+        return DONE                  # another port; a keepalive; IKE behind its zero marker
+    p.udp = True
+    at.esp += 8
+    if n > there:
+        cut[0] = True
+        n = there
+    at.esp_len = n - 8
+    return READY
+
+
+cdef inline int take(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k) noexcept nogil:
+    """Find the SA of the header at p.ip and fill w: READY, DONE (not for the NIC), or a CryptoStatus."""
+    cdef ip_t plain
+    cdef found_t esp
+    cdef sa_t *sa
+    cdef nic_bundle_t *b = NULL
+    cdef bint cut = False
+    cdef uint32_t form
+    w.at.ip = p.ip
+    p.udp = False
+    if ip4_plain(p.ip, p.length, &plain) and plain.proto == IPPROTO_ESP_ and plain.total >= 28:
+        w.at.esp = p.ip + 20
+        w.at.esp_len = plain.total - 20
+        w.at.hdr_len = 20
+        w.at.total = plain.total
+        w.at.next_ofs = 9
+        w.at.version = 4
+        w.at.proto = IPPROTO_ESP_
+    elif locate(nic, p, &w.at, &cut) == DONE:
+        return DONE
+    if p.inner:
+        if p.udp and (p.outer_udp or not nic.caps.udp_esp & UDP_TRANSPORT_OVER_TUNNEL):
+            return DONE
+        if p.outer_udp and not nic.caps.udp_esp & UDP_TRANSPORT_OVER_UDP_TUNNEL:
+            return DONE
+        form = INNER_UDP if p.udp else INNER_PLAIN
+    else:
+        form = OUTER_UDP if p.udp else OUTER_PLAIN
+    sa = choose(t, nic, &w.at, form, &b)
+    if sa == NULL:
+        return DONE
+    if not mode_allowed(nic, p, b, &w.at):
+        return DONE
+    p.bundle = b
+    if b.flags & NIC_DELETE_REQ:
+        p.word |= SA_DELETE_REQ
+    if sa.proto != w.at.proto or (b.ah and sa.proto == IPPROTO_ESP_):
+        return refused(p, CRYPTO_INVALID_PROTOCOL)
+    if cut or w.at.esp_len < 8:
+        return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
+    if b.ah and b.esp and ah_len_of(&w.at) <= w.at.esp_len + 4 and (
+            not behind_ah(nic, &w.at, ah_len_of(&w.at), &esp) or raw32(esp.esp) != t.sas[b.esp - 1].spi_be):
+        return refused(p, CRYPTO_INVALID_PROTOCOL)
+    return fill(t, nic, p, w, sa, k)
+
+
+cdef inline bint mode_allowed(const nic_t *nic, const rx_t *p, const nic_bundle_t *b, const found_t *at) noexcept nogil:
+    """Is the packet's mode, where it can be seen before decryption, one that is advertised?"""
+    if p.inner:
+        # a tunnel in a tunnel is more than the NIC takes
+        return nic.caps.transport and not b.flags & NIC_HINT_TUNNEL and not (
+            at.proto == IPPROTO_AH_ and names_ip((at.esp - 4)[0]))
+    if nic.caps.transport and nic.caps.tunnel:
+        return True
+    return nic.caps.tunnel if tunnel(nic, p, b, at) else nic.caps.transport
+
+
+cdef inline bint names_ip(uint8_t next_header) noexcept nogil:
+    return next_header == IPPROTO_IPV4_ or next_header == IPPROTO_IPV6_
+
+
+cdef bint tunnel(const nic_t *nic, const rx_t *p, const nic_bundle_t *b, const found_t *at) noexcept nogil:
+    """Does a packet that says nothing of its mode any more count as a tunnel's?"""
+    if p.inner or b.flags & NIC_HINT_TRANSPORT:
+        return False
+    if b.flags & NIC_HINT_TUNNEL:
+        return True
+    if b.udp_esp & (UDP_TUNNEL | UDP_TRANSPORT_OVER_UDP_TUNNEL | UDP_TRANSPORT_OVER_TUNNEL):
+        return True
+    if at.proto == IPPROTO_AH_ and not b.esp:
+        return names_ip((at.esp - 4)[0])
+    return nic.options.learn_tunnel and (b.flags & NIC_LEARNED_TUNNEL) != 0
+
+
+cdef inline int refused(rx_t *p, int code) noexcept nogil:
+    """A verdict without a look at the ICV; it counts as a check, or nobody would read it."""
+    p.word |= NEXT_CRYPTO_DONE if p.inner else CRYPTO_DONE
+    return code
+
+
+cdef inline int fill(table_t *t, nic_t *nic, rx_t *p, work_t *w, sa_t *sa, int k) noexcept nogil:
+    """The operations of one layer, whose place is w.at."""
+    cdef const suite_t *suite = &t.suites[sa.suite]
+    cdef bint esn = (sa.flags & SA_ESN) != 0
+    cdef uint32_t lo = be32(w.at.esp + 4)
+    w.sa = sa
+    w.suite = sa.suite
+    w.status = PENDING
+    w.seq = lo
+    if esn and not p.again:
+        w.seq = number(nic, &nic.sas[sa - t.sas], sa, lo)
+    elif esn:
+        w.seq = number(nic, &nic.sas[sa - t.sas], sa, lo)
+        another_number(nic, &nic.sas[sa - t.sas], &w.seq)
+    if sa.proto == IPPROTO_ESP_:
+        if not esp_fits(sa, &suite.shape, &w.at):
+            return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
+        esp_ops(w, sa, &suite.shape, esn, w.at.esp, w.at.esp_len, w.seq)
+        if suite.shape.is_ccm:
+            memcpy(t.scratch + k * SCRATCH, w.cipher.text, w.cipher.text_len)
+        return READY
+    if not ah_fits(sa, &suite.shape, &w.at) or not ah_ops(
+            w, sa, &suite.shape, p.limit, t.scratch + k * SCRATCH, False):
+        return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
+    return READY
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+cdef void undo(table_t *t, work_t *w, int k) noexcept nogil:
+    """Make an AEAD's text what it was before it was decrypted: by the cipher's stream once more.
+
+    libcrypto's CCM leaves zeros of a text whose ICV is wrong, so for CCM there is a copy.
+    """
+    cdef const suite_t *suite = &t.suites[w.suite]
+    cdef op_t *op = &w.cipher
+    if suite.shape.is_ccm:
+        memcpy(w.cipher.text, t.scratch + k * SCRATCH, w.cipher.text_len)
+        return
+    w.cipher.key = w.sa.key
+    w.cipher.tag = w.tag
+    suite.cipher.encrypt(suite.cipher_ctx, &op, 1)
+
+
+cdef int failed(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k, int to) noexcept nogil:
+    """A wrong ICV: nothing of the packet is changed.  READY: another number is to be tried, as work item `to`."""
+    cdef uint8_t kind = t.suites[w.suite].shape.kind
+    cdef uint64_t seq = w.seq
+    cdef sa_t *sa = w.sa
+    cdef found_t at = w.at
+    if kind == CLASS_MAC and w.status == PENDING:
+        count_refusal(sa, ST_CRYPTO_FAILED)
+        return refused(p, CRYPTO_GENERIC_ERROR)      # the library failed
+    if kind == CLASS_AEAD:
+        undo(t, w, k)
+    if sa.flags & SA_ESN and not p.again and another_number(nic, &nic.sas[sa - t.sas], &seq):
+        p.again = True
+        w = &t.work[to]
+        w.at = at
+        return fill(t, nic, p, w, sa, to)
+    count_refusal(sa, ST_AUTH_FAILED)
+    refused(p, 0)
+    if tunnel(nic, p, p.bundle, &w.at):
+        return CRYPTO_TUNNEL_AH_AUTH_FAILED if sa.proto == IPPROTO_AH_ else CRYPTO_TUNNEL_ESP_AUTH_FAILED
+    return CRYPTO_TRANSPORT_AH_AUTH_FAILED if sa.proto == IPPROTO_AH_ else CRYPTO_TRANSPORT_ESP_AUTH_FAILED
+
+
+cdef int go_inside(table_t *t, nic_t *nic, rx_t *p, uint8_t *data, int64_t n, int to) noexcept nogil:
+    """Look for a transport layer in the packet that a tunnel carried."""
+    if n < 20 or p.inner or not nic.caps.both or not (nic.caps.receive4 if data[0] >> 4 == 4 else nic.caps.receive6):
+        return DONE
+    p.inner = True
+    p.outer_udp = p.udp
+    p.ip = data
+    p.length = n
+    return take(t, nic, p, &t.work[to], to)
+
+
+cdef int passed_ah(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept nogil:
+    """What follows an AH header that has proved right."""
+    cdef uint32_t n = ah_len_of(&w.at)
+    cdef uint8_t *ah = w.at.esp - 4
+    cdef found_t esp
+    if p.bundle.esp:
+        behind_ah(nic, &w.at, n, &esp)               # `take` has looked
+        w = &t.work[to]
+        w.at = esp
+        return fill(t, nic, p, w, &t.sas[p.bundle.esp - 1], to)
+    if not names_ip(ah[0]):
+        return DONE
+    return go_inside(t, nic, p, ah + n, w.at.esp_len + 4 - n, to)
+
+
+cdef inline int passed_esp(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept nogil:
+    """The trailer of an authenticated and decrypted packet, and what it carries."""
+    cdef uint8_t *data = w.at.esp + 8 + t.suites[w.suite].shape.iv_len
+    cdef uint8_t *end = w.at.esp + w.at.esp_len - w.sa.icv_len
+    cdef uint32_t room = <uint32_t> (end - data) - 2, pad_len = (end - 2)[0]
+    cdef uint8_t next_header = (end - 1)[0]
+    if pad_len > room:
+        count_refusal(w.sa, ST_MALFORMED)
+        return CRYPTO_GENERIC_ERROR
+    p.esp_layers += 1
+    if p.esp_layers == 1 or nic.options.innermost_trailer:
+        p.header = HEADER_INFO_SET | pad_len << 8 | next_header
+    else:
+        p.header = 0
+    if not names_ip(next_header) or p.inner:
+        return DONE
+    p.bundle.flags |= NIC_LEARNED_TUNNEL
+    return go_inside(t, nic, p, data, room - pad_len, to)
+
+
+cdef inline int judge(table_t *t, nic_t *nic, rx_t *p, int k, int to) noexcept nogil:
+    """After the crypto of work item k: DONE, a CryptoStatus, or READY for another round, as work item `to`."""
+    cdef work_t *w = &t.work[k]
+    cdef sa_t *sa = w.sa
+    if w.status != PENDING or not w.cipher.good:
+        return failed(t, nic, p, w, k, to)
+    p.again = False
+    p.word |= NEXT_CRYPTO_DONE if p.inner else CRYPTO_DONE
+    sa.packets += 1
+    sa.bytes += w.at.total
+    if sa.flags & SA_ESN:
+        mark(&nic.sas[sa - t.sas], sa, w.seq)
+    elif w.seq > sa.seq:
+        sa.seq = w.seq
+    if sa.proto == IPPROTO_AH_:
+        return passed_ah(t, nic, p, w, to)
+    return passed_esp(t, nic, p, w, to)
+
+
+# --- one chunk --------------------------------------------------------------------------------------------------------
+
+cdef inline void write_words(uint64_t *oob, int64_t n, const rx_t *p, int verdict) noexcept nogil:
+    """Slots 1 and 12; the others are zero already."""
+    oob[ROW_IPSEC * n + p.index] = p.word | (<uint32_t> verdict << STATUS_SHIFT if verdict < READY else 0)
+    oob[ROW_HEADER * n + p.index] = p.header if verdict == DONE else 0
+
+
+cdef void chunk(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, int64_t start, int n, bint raw) noexcept nogil:
+    cdef rx_t packets[CHUNK]
+    cdef rx_t *p
+    cdef work_t *w
+    cdef uint8_t *frame
+    cdef uint32_t encapsulation
+    cdef int k, m = 0, before, at, verdict
+    cdef int64_t i
+    for k in range(n):
+        i = start + k
+        if k + 6 < n:
+            prefetch(batch.base + batch.offset[i + 6])
+        frame = batch.base + batch.offset[i]
+        at = ip_offset(frame, batch.length[i], raw, &encapsulation)
+        if at < 0 or not encapsulation & (nic.caps.receive4 if frame[at] >> 4 == 4 else nic.caps.receive6):
+            continue
+        p = &packets[m]
+        p.ip = frame + at
+        p.length = batch.length[i] - at
+        p.limit = batch.base + batch.slot_offset[i] + batch.slot_length[i]
+        p.index = i
+        p.word = 0
+        p.header = 0
+        p.outer_udp = 0
+        p.esp_layers = 0
+        p.inner = False
+        p.again = False
+        verdict = take(t, nic, p, &t.work[m], m)
+        if verdict == READY:
+            m += 1
+        elif verdict != DONE:
+            write_words(oob, batch.n, p, verdict)
+    while m:
+        open_chunk(t, t.work, m)
+        if t.n_ah:
+            for k in range(m):
+                w = &t.work[k]
+                if w.sa.proto == IPPROTO_AH_:
+                    ah_restore(w, t.suites[w.suite].shape.iv_len, False)
+        before = m
+        m = 0
+        for k in range(before):
+            p = &packets[k]
+            verdict = judge(t, nic, p, k, m)
+            if verdict == READY:
+                packets[m] = p[0]
+                m += 1
+            else:
+                write_words(oob, batch.n, p, verdict)
+
+
+cdef void receive_batch(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, bint raw) noexcept nogil:
+    """Every frame of the batch; oob is uint64[5][n].  The caller holds batch and table for itself.
+
+    raw : frames begin with the IP header.
+    """
+    cdef int64_t start = 0
+    cdef int n
+    memset(oob, 0, 5 * batch.n * sizeof(uint64_t))
+    if not nic.caps.receive4 and not nic.caps.receive6:
+        return
+    while start < batch.n:
+        n = <int> (batch.n - start) if batch.n - start < t.chunk else t.chunk
+        chunk(t, nic, batch, oob, start, n, raw)
+        start += n
