@@ -6,3 +6,6 @@ cdef class PacketBatch:
     cdef object _data           # what owns the memory
     cdef object _memory         # memoryview of it, which keeps it where it is
     cdef bint busy              # a call is at work on it
+
+
+cdef PacketBatch new_batch(object data, Py_ssize_t n)

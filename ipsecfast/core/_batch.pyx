@@ -235,6 +235,14 @@ cdef object _hold(PacketBatch self, data):
     self.view.base = <uint8_t *> view.buf
 
 
+cdef PacketBatch new_batch(object data, Py_ssize_t n):
+    """A batch of n packets in `data`, whose tables are the caller's to fill."""
+    cdef PacketBatch batch = PacketBatch.__new__(PacketBatch)
+    _tables(batch, n)
+    _hold(batch, data)
+    return batch
+
+
 cdef object _tables(PacketBatch self, Py_ssize_t n):
     """One block for the four tables."""
     cdef char *block = <char *> malloc(n * 24 + 8)

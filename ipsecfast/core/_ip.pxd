@@ -7,8 +7,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from ._bytes cimport (
-    add_carry, be16, field8, field16, put_be16, put_be32, put_raw16, put_raw32, put_raw64, raw16, raw32, raw64, sum_fold,
-    swap16,
+    add_carry, be16, field8, field16, put_be16, put_be32, put_raw16, put_raw32, put_raw64, raw16, raw32, raw64,
+    sum_fold, swap16,
 )
 
 cdef enum:

@@ -134,6 +134,7 @@ cdef class NicTable:
     cdef CoreSAD sad
     cdef nic_t nic
     cdef object _generator
+    cdef object _arena                # memory of the last large send's segments
     cdef object _free                 # indexes of handles, the longest unused first
     cdef list _free_bundles
     cdef int _handle_bits
@@ -142,4 +143,5 @@ cdef class NicTable:
     cdef Py_ssize_t _count
 
     cdef nic_handle_t *find(self, object handle) except NULL
+    cdef object arena(self, int64_t size)
     cdef int _attach(self, sa_t *s, uint32_t number) except -1

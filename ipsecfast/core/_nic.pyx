@@ -5,19 +5,28 @@ CoreSAD like everybody's; a few words beside each hold what only the NIC needs. 
 the same.  Thread rule: as the SAD's, one call at a time.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from ._batch cimport PacketBatch
+from cpython.object cimport PyObject
+
+from ._batch cimport PacketBatch, new_batch
+from ._nic_lso cimport complete_large_sends, cut, has_large_send, large_t, measure
 from ._nic_rx cimport receive_batch
+from ._nic_tx cimport send_batch
 from ._sad cimport CoreSAD
-from ._types cimport SA_ESN, SA_OUTBOUND, sa_t
+from ._types cimport SA_OUTBOUND, sa_t, table_t
 from ._window cimport window_words
 
 from collections import deque
 
+import numpy as np
+
 from ..errors import ProviderError, SADFullError
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *o)
 
 cdef enum:
     WRAP_ZONE = 0x40000000    # as the receive path's
@@ -98,6 +107,13 @@ cdef class NicTable:
         c.lso_v2_6 = caps.lso_v2_ipv6
         c.tcp = caps.tcp_coexistence
         c.udp = caps.udp_coexistence
+
+    cdef object arena(self, int64_t size):
+        """Memory for segments: that of the last large send where nobody has it any more."""
+        cdef PyObject *last = <PyObject *> self._arena
+        if self._arena is None or len(self._arena) < size or Py_REFCNT(last) > 1:
+            self._arena = np.empty(max(size, 1 << 17), np.uint8)
+        return self._arena
 
     # --- bundles
 
@@ -281,3 +297,61 @@ def receive(NicTable table not None, PacketBatch frames not None, uint64_t[:, ::
     finally:
         frames.busy = False
         table.sad.leave()
+
+
+def send(NicTable table not None, PacketBatch frames not None, const int64_t[::1] first, uint64_t[:, ::1] oob not None,
+         bint raw):
+    """Do what each list's words ask for: (NDIS_STATUS uint32[n], segments or None).
+
+    first : int64[n + 1] as `NblBatch` has it, or None.  segments, if there was a large send: the frames of all lists in
+    a batch of their own, and where each list's begin, int64[n + 1].
+    """
+    cdef Py_ssize_t n = frames.view.n if first is None else first.shape[0] - 1
+    cdef const int64_t *starts = NULL
+    cdef uint32_t[::1] status
+    if oob.shape[0] != 5 or oob.shape[1] != n:
+        raise ValueError(f"oob: got shape ({oob.shape[0]}, {oob.shape[1]}), wanted (5, {n})")
+    array = np.empty(n, np.uint32)
+    if not n:
+        return array, None
+    if first is not None:
+        starts = &first[0]
+    status = array
+    enter(table, frames)
+    try:
+        if has_large_send(&oob[0, 0], n):
+            return array, _send_large(table, frames, starts, n, oob, status, raw)
+        with nogil:
+            send_batch(&table.sad.table, &table.nic, &frames.view, starts, n, &oob[0, 0], &status[0], raw, False)
+    finally:
+        frames.busy = False
+        table.sad.leave()
+    return array, None
+
+
+cdef object _send_large(NicTable table, PacketBatch frames, const int64_t *first, Py_ssize_t n, uint64_t[:, ::1] oob,
+                        uint32_t[::1] status, bint raw):
+    """Cut large sends, and send their segments and all other frames from memory of the NIC's."""
+    cdef table_t *t = &table.sad.table
+    cdef size_t words_size = 5 * n * sizeof(uint64_t)
+    cdef int64_t segments = 0, room = 0
+    cdef int64_t[::1] starts = np.empty(n + 1, np.int64)
+    cdef PacketBatch out
+    cdef char *memory = <char *> malloc(words_size + frames.view.n * sizeof(large_t))
+    cdef uint64_t *words = <uint64_t *> memory
+    cdef large_t *large = <large_t *> (memory + words_size)
+    if memory == NULL:
+        raise MemoryError()
+    try:
+        memcpy(words, &oob[0, 0], words_size)     # which then stay the same from one reading to the next
+        with nogil:
+            measure(t, &table.nic, &frames.view, first, n, words, &status[0], raw, large, &segments, &room)
+        out = new_batch(table.arena(room), segments)
+        with nogil:
+            cut(&frames.view, first, n, &status[0], large, &out.view, &starts[0])
+            send_batch(t, &table.nic, &out.view, &starts[0], n, words, &status[0], raw, True)
+            complete_large_sends(first, n, words, &status[0], large, &out.view, &starts[0])
+        memcpy(&oob[2, 0], words + 2 * n, n * sizeof(uint64_t))
+    finally:
+        free(memory)
+    return out, np.asarray(starts)

@@ -20,17 +20,18 @@ from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore
 from ._bytes cimport be16, be32, prefetch, raw32
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk
 from ._frame cimport ip_offset
-from ._ip cimport FRAG_NONE, ip4_plain, ip_parse, ip_t
+from ._ip cimport ip4_plain, ip_parse, ip_t
 from ._lookup cimport chain_head, same_destination, same_source
 from ._nic cimport (
-    INNER_PLAIN, INNER_UDP, NIC_DELETE_REQ, NIC_HINT_TRANSPORT, NIC_HINT_TUNNEL, NIC_LEARNED_TUNNEL, NIC_MATCH_SRC, NIC_ON,
-    NIC_V6,
+    INNER_PLAIN, INNER_UDP, NIC_DELETE_REQ, NIC_HINT_TRANSPORT, NIC_HINT_TUNNEL, NIC_LEARNED_TUNNEL, NIC_MATCH_SRC,
+    NIC_ON, NIC_V6,
     OUTER_PLAIN, OUTER_UDP, ROW_HEADER, ROW_IPSEC, UDP_TRANSPORT_OVER_TUNNEL, UDP_TRANSPORT_OVER_UDP_TUNNEL,
     UDP_TUNNEL,
     bundle_of, nic_bundle_t, nic_sa_t, nic_t,
 )
+from ._nic_parse cimport behind_ah, names_ip, served
 from ._types cimport (
-    CHUNK, CLASS_AEAD, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_, PENDING,
+    CHUNK, CLASS_AEAD, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, PENDING,
     SA_DST_ANY, SA_ESN, SA_OUTBOUND, SCRATCH, ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_MALFORMED,
     found_t, op_t, sa_t, shape_t, suite_t, table_t, view_t, work_t,
 )
@@ -149,36 +150,6 @@ cdef inline sa_t *choose(const table_t *t, const nic_t *nic, const found_t *at, 
 
 # --- parse ------------------------------------------------------------------------------------------------------------
 
-cdef bint has_fragment_header(const uint8_t *ip, uint32_t hdr_len) noexcept nogil:
-    """Also one of a whole datagram (RFC 6946); the headers were gone over before."""
-    cdef uint32_t at = 40
-    cdef uint8_t proto = ip[6]
-    while at < hdr_len:
-        if proto == 44:
-            return True
-        proto = ip[at]
-        at += (<uint32_t> ip[at + 1] + 1) * 8
-    return False
-
-
-cdef bint behind_ah(const nic_t *nic, const found_t *ah, uint32_t n, found_t *esp) noexcept nogil:
-    """ESP behind the n bytes of AH at `ah`, IPv6 destination options between them gone over; False if there is none."""
-    cdef uint8_t *start = ah.esp - 4
-    cdef uint32_t at = n, end = ah.esp_len + 4, next_ofs = 0
-    cdef uint8_t proto = start[0]
-    while proto == 60 and ah.version == 6 and nic.caps.headers6 and at + 8 <= end:
-        next_ofs = at
-        proto = start[at]
-        at += (<uint32_t> start[at + 1] + 1) * 8
-    if proto != IPPROTO_ESP_ or at + 8 > end:
-        return False
-    esp[0] = ah[0]
-    esp.esp = start + at
-    esp.esp_len = end - at
-    esp.proto = IPPROTO_ESP_
-    return True
-
-
 cdef int locate(const nic_t *nic, rx_t *p, found_t *at, bint *cut) noexcept nogil:
     """Find ESP or AH behind the header at p.ip: READY if there is an SPI to go by, DONE: none of the NIC's.
 
@@ -187,14 +158,7 @@ cdef int locate(const nic_t *nic, rx_t *p, found_t *at, bint *cut) noexcept nogi
     cdef ip_t ip
     cdef uint32_t there, n
     cdef uint8_t *udp
-    if not ip_parse(p.ip, p.length, &ip) or ip.fragment != FRAG_NONE:
-        return DONE
-    if ip.version == 4:
-        if ip.hdr_len != 20 and not nic.caps.options4:
-            return DONE
-    elif not nic.caps.ipv6:
-        return DONE
-    elif ip.hdr_len != 40 and (not nic.caps.headers6 or has_fragment_header(p.ip, ip.hdr_len)):
+    if not ip_parse(p.ip, p.length, &ip) or not served(nic, p.ip, &ip):
         return DONE
     at.version = ip.version
     at.hdr_len = ip.hdr_len
@@ -285,10 +249,6 @@ cdef inline bint mode_allowed(const nic_t *nic, const rx_t *p, const nic_bundle_
     if nic.caps.transport and nic.caps.tunnel:
         return True
     return nic.caps.tunnel if tunnel(nic, p, b, at) else nic.caps.transport
-
-
-cdef inline bint names_ip(uint8_t next_header) noexcept nogil:
-    return next_header == IPPROTO_IPV4_ or next_header == IPPROTO_IPV6_
 
 
 cdef bint tunnel(const nic_t *nic, const rx_t *p, const nic_bundle_t *b, const found_t *at) noexcept nogil:
@@ -404,7 +364,8 @@ cdef int passed_ah(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept 
     cdef uint8_t *ah = w.at.esp - 4
     cdef found_t esp
     if p.bundle.esp:
-        behind_ah(nic, &w.at, n, &esp)               # `take` has looked
+        if not behind_ah(nic, &w.at, n, &esp):       # `take` has looked, but the memory is not ours alone
+            return CRYPTO_GENERIC_ERROR
         w = &t.work[to]
         w.at = esp
         return fill(t, nic, p, w, &t.sas[p.bundle.esp - 1], to)

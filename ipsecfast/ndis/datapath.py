@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..core._batch import PacketBatch
 from ..core._nic import NicTable
 from ..core._nic import receive as _receive
+from ..core._nic import send as _send
 from ..errors import SADFullError
 from ..sa import AddressLike, SecurityAssociation
 from ..sad import SAD, SAStatistics
@@ -28,6 +29,7 @@ from .nbl import NblBatch
 __all__ = ["BundleError", "Datapath", "DatapathCapabilities", "DatapathOptions", "ReceiveResult", "SendResult"]
 
 _MAX_CAPACITY = 1 << 20
+_Segments = tuple[PacketBatch, NDArray[np.int64]]
 _Key = tuple[str, str, int, AddressLike | None, bool]  # direction, protocol, SPI, destination, IPv6
 
 
@@ -130,7 +132,7 @@ class SendResult:
 
     __slots__ = ("_batch", "_segments", "ok", "status")
 
-    def __init__(self, batch: NblBatch, status: NDArray[np.uint32], segments: Segments | None) -> None:
+    def __init__(self, batch: NblBatch, status: NDArray[np.uint32], segments: _Segments | None) -> None:
         self.status = status
         self.ok = len(status) - int(np.count_nonzero(status))
         self._batch = batch
@@ -141,7 +143,7 @@ class SendResult:
         """Frames, the list of each, and which of them went out."""
         frames, first = self._batch.frames, self._batch.first
         if self._segments is not None:
-            frames, first = self._segments.frames, self._segments.first
+            frames, first = self._segments
         lists = np.arange(len(self.status))
         of = lists if first is None else np.repeat(lists, np.diff(first))
         return frames, of, (self.status == 0)[of]
@@ -173,7 +175,8 @@ class ReceiveResult:
     @property
     def word(self) -> NDArray[np.uint32]:
         """uint32[n]: the receive form of slot 1."""
-        return self._oob[1].astype(np.uint32)
+        word: NDArray[np.uint32] = self._oob[1].astype(np.uint32)
+        return word
 
     @property
     def xfrm_offload(self) -> NDArray[np.void]:
@@ -332,7 +335,7 @@ class Datapath:
         udp_esp: int,
         hint: str | None,
     ) -> _Bundle:
-        names = [sa.protocol for sa in sas] if len(sas) == 1 else ["esp", "ah", "ah_esp_combined"]
+        names: list[str] = [sa.protocol for sa in sas] if len(sas) == 1 else ["esp", "ah", "ah_esp_combined"]
         bundle = _Bundle(keys, fingerprint, [*names, "ipv6"] if ipv6 else names, udp_esp)
         match_src = self.options.match_source and direction == "inbound" and sas[0].src is not None
         try:
@@ -364,7 +367,9 @@ class Datapath:
         with self._lock:
             found = self._find(handle).sads.get(protocol)
             if found is None or found[1] != spi or not found[2]:
-                raise KeyError(f"handle {handle} has no {protocol} SA with SPI 0x{spi:08x} and extended sequence numbers")
+                raise KeyError(
+                    f"handle {handle} has no {protocol} SA with SPI 0x{spi:08x} and extended sequence numbers"
+                )
             self._table.set_seq_hi(found[0], seq_hi)
 
     def _find(self, handle: int) -> _Bundle:
@@ -413,7 +418,9 @@ class Datapath:
         Slots 1 and 11 name SAs (0: none), slot 0 asks for checksums, slot 2 for segmentation; slot 2 gets its
         completion form.  A list is sent whole or not at all.  Frames are protected in place.
         """
-        raise NotImplementedError
+        with self._lock:
+            status, segments = _send(self._table, nbls.frames, nbls.first, nbls.oob, nbls.medium == "null")
+        return SendResult(nbls, status, segments)
 
     def receive(self, nbls: NblBatch) -> ReceiveResult:
         """Check and decrypt in place what matches an inbound SA, and write every list's words.

@@ -51,7 +51,9 @@ class NblBatch:
         self.frames = frames
         self.medium: Medium = medium
         self.first = _first(first, len(frames))
-        self.oob: NDArray[np.uint64] = np.zeros((5, len(frames) if self.first is None else len(self.first) - 1), np.uint64)
+        self.oob: NDArray[np.uint64] = np.zeros(
+            (5, len(frames) if self.first is None else len(self.first) - 1), np.uint64
+        )
 
     @classmethod
     def from_frames(
@@ -69,7 +71,7 @@ class NblBatch:
 
     def __len__(self) -> int:
         """How many NET_BUFFER_LISTs."""
-        return self.oob.shape[1]
+        return int(self.oob.shape[1])
 
     def __getitem__(self, index: int) -> Nbl:
         n = len(self)
@@ -78,30 +80,34 @@ class NblBatch:
             raise IndexError(f"NET_BUFFER_LIST {index} of {n}")
         return Nbl(self, i)
 
+    def _row(self, row: int) -> NDArray[np.uint64]:
+        cells: NDArray[np.uint64] = self.oob[row]
+        return cells
+
     @property
     def checksum(self) -> NDArray[np.uint64]:
         """uint64[n_nbl]: slot 0, NDIS_TCP_IP_CHECKSUM_NET_BUFFER_LIST_INFO."""
-        return self.oob[0]
+        return self._row(0)
 
     @property
     def ipsec(self) -> NDArray[np.uint64]:
         """uint64[n_nbl]: slot 1, NDIS_IPSEC_OFFLOAD_V2_NET_BUFFER_LIST_INFO."""
-        return self.oob[1]
+        return self._row(1)
 
     @property
     def large_send(self) -> NDArray[np.uint64]:
         """uint64[n_nbl]: slot 2, NDIS_TCP_LARGE_SEND_OFFLOAD_NET_BUFFER_LIST_INFO."""
-        return self.oob[2]
+        return self._row(2)
 
     @property
     def tunnel(self) -> NDArray[np.uint64]:
         """uint64[n_nbl]: slot 11, NDIS_IPSEC_OFFLOAD_V2_TUNNEL_NET_BUFFER_LIST_INFO."""
-        return self.oob[3]
+        return self._row(3)
 
     @property
     def header(self) -> NDArray[np.uint64]:
         """uint64[n_nbl]: slot 12, NDIS_IPSEC_OFFLOAD_V2_HEADER_NET_BUFFER_LIST_INFO."""
-        return self.oob[4]
+        return self._row(4)
 
 
 def _first(first: ArrayLike | None, n_frames: int) -> NDArray[np.int64] | None:

@@ -1,0 +1,30 @@
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from ._nic cimport nic_t
+from ._types cimport table_t, view_t
+
+# One large send, understood.  Offsets are from the start of the frame; 0: there is none.
+cdef struct large_t:
+    const uint8_t *frame
+    uint32_t ip
+    uint32_t udp
+    uint32_t ah
+    uint32_t esp
+    uint32_t tcp
+    uint32_t head             # everything in front of the payload
+    int64_t payload
+    uint32_t mss              # 0: the frame is copied as it is
+    uint32_t align_mask
+    uint32_t icv_len          # of ESP
+    uint8_t next_header       # for ESP's trailer
+    uint8_t version
+    bint v2
+
+cdef bint has_large_send(const uint64_t *oob, int64_t n) noexcept nogil
+cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const int64_t *first, int64_t n,
+                  const uint64_t *oob, uint32_t *status, bint raw, large_t *large, int64_t *segments,
+                  int64_t *room) noexcept nogil
+cdef void cut(const view_t *batch, const int64_t *first, int64_t n, const uint32_t *status, const large_t *large,
+              view_t *out, int64_t *out_first) noexcept nogil
+cdef void complete_large_sends(const int64_t *first, int64_t n, uint64_t *oob, const uint32_t *status,
+                               const large_t *large, const view_t *out, const int64_t *out_first) noexcept nogil

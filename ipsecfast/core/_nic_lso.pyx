@@ -1,0 +1,338 @@
+"""Large send offload: one frame with much TCP payload is cut into frames as a host would have built them.
+
+    frame | IP | UDP? | AH | ESP IV | TCP | payload ...................... | filler     (v2: no length in IPv4)
+
+    frame | IP | UDP? | AH | ESP IV | TCP | MSS bytes | pad, next header | room for the ICV
+    frame | IP | UDP? | AH | ESP IV | TCP | MSS bytes | pad, next header | room
+    ...
+
+Headers are copied; lengths, IP identification, sequence numbers of AH, ESP and TCP, TCP's flags and its checksum are
+each segment's own.  What follows (numbers, IVs, encryption, ICVs, the IP header's checksum) is the send path's, which
+takes the segments as it takes anybody's frames.  Lists without large send are copied as they are.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from ._ah cimport ah_len_for
+from ._bytes cimport be16, be32, put_be16, put_be32, put_raw16, sum_fold, swap16
+from ._checksum cimport sum_copy
+from ._frame cimport ip_offset
+from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
+from ._nic cimport (
+    NIC_ON, NIC_OUTBOUND, ROW_HEADER, ROW_IPSEC, ROW_LARGE_SEND, ROW_TUNNEL, UDP_TRANSPORT,
+    bundle_named, nic_bundle_t, nic_t,
+)
+from ._nic_parse cimport served
+from ._nic_tx cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS
+from ._types cimport IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, sa_t, shape_t, table_t, view_t
+
+cdef enum:
+    IPPROTO_TCP_ = 6
+    IPPROTO_DSTOPTS_ = 60
+    # slot 2
+    MSS_MASK = 0xFFFFF
+    OFFSET_SHIFT = 20
+    OFFSET_MASK = 0x3FF
+    TYPE_V2 = 1 << 30
+    IP_VERSION_6 = 1 << 31
+    # TCP's flags
+    FIN = 0x01
+    SYN = 0x02
+    RST = 0x04
+    PSH = 0x08
+    URG = 0x20
+    CWR = 0x80
+
+cdef inline uint64_t slot(int64_t length) noexcept nogil:
+    """Room that a frame of this length is given: some bytes behind it are the NIC's too."""
+    return (<uint64_t> length + 16 + 63) & ~<uint64_t> 63
+
+
+cdef bint has_large_send(const uint64_t *oob, int64_t n) noexcept nogil:
+    """Is there any list with an MSS?"""
+    cdef int64_t i
+    cdef uint64_t found = 0
+    for i in range(n):
+        found |= oob[ROW_LARGE_SEND * n + i]
+    return (found & MSS_MASK) != 0
+
+
+cdef bint allowed(const nic_t *nic, uint64_t word, uint8_t version) noexcept nogil:
+    """Is this kind of large send on?"""
+    if not word & TYPE_V2:
+        return nic.caps.lso_v1 and version == 4
+    if ((word & IP_VERSION_6) != 0) != (version == 6):
+        return False
+    return nic.caps.lso_v2_6 if version == 6 else nic.caps.lso_v2_4
+
+
+cdef bint parse_ip(const nic_t *nic, const uint8_t *ip, int64_t length, bint v2, bint secured,
+                   ip_t *out) noexcept nogil:
+    """The IP header of a large packet, whose length fields tell nothing with version 2."""
+    out.fragment = FRAG_NONE
+    out.version = ip[0] >> 4
+    if out.version == 4:
+        out.hdr_len = (ip[0] & 15) * 4
+        if length < 20 or out.hdr_len < 20 or out.hdr_len > length or be16(ip + 6) & 0x3FFF:
+            return False
+        out.proto = ip[9]
+        out.total = be16(ip + 2)
+    else:
+        if length < 40 or not ip6_walk(ip, <uint32_t> min(length, 0x10000), out):
+            return False
+        out.total = 40 + <uint32_t> be16(ip + 4)
+    if v2:
+        out.total = 0
+    return not secured or served(nic, ip, out)
+
+
+cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, int64_t at, const uint64_t *oob,
+                     int64_t n, int64_t i, bint raw, large_t *big) noexcept nogil:
+    """Find the headers of a large send and judge them; False if it can't be sent."""
+    cdef uint64_t word = oob[ROW_LARGE_SEND * n + i], handle = oob[ROW_IPSEC * n + i]
+    cdef uint32_t header = <uint32_t> oob[ROW_HEADER * n + i], encapsulation, expected, hinted
+    cdef int64_t length = batch.length[at]
+    cdef const uint8_t *frame = batch.base + batch.offset[at]
+    cdef nic_bundle_t *b = NULL
+    cdef const sa_t *sa
+    cdef const shape_t *shape
+    cdef ip_t ip
+    cdef uint8_t proto
+    cdef uint32_t filler = 0
+    cdef int offset = ip_offset(frame, length, raw, &encapsulation)
+    memset(big, 0, sizeof(large_t))
+    if offset < 0 or oob[ROW_TUNNEL * n + i] or not allowed(nic, word, frame[offset] >> 4):
+        return False
+    if handle:
+        b = bundle_named(nic, handle)
+        if b == NULL or (b.flags & (NIC_ON | NIC_OUTBOUND)) != (NIC_ON | NIC_OUTBOUND) or not nic.caps.lso:
+            return False
+        if not nic.caps.send or (b.udp_esp and not b.udp_esp & UDP_TRANSPORT):
+            return False
+    big.frame = frame
+    big.v2 = (word & TYPE_V2) != 0
+    big.mss = <uint32_t> word & MSS_MASK
+    big.ip = offset
+    big.version = frame[offset] >> 4
+    if not parse_ip(nic, frame + offset, length - offset, big.v2, b != NULL, &ip):
+        return False
+    if ip.total:
+        if ip.total > length - offset:
+            return False
+        length = offset + ip.total
+    expected = offset + ip.hdr_len
+    proto = ip.proto
+    if b != NULL:
+        if proto == IPPROTO_UDP_ and b.udp_esp:
+            big.udp = expected
+            expected += 8
+            proto = IPPROTO_ESP_
+        if b.ah:
+            sa = &t.sas[b.ah - 1]
+            shape = &t.suites[sa.suite].shape
+            big.ah = expected
+            if proto != IPPROTO_AH_ or expected + 12 > length:
+                return False
+            proto = frame[expected]
+            expected += (<uint32_t> frame[expected + 1] + 2) * 4
+            if expected - big.ah < ah_len_for(shape.iv_len, sa.icv_len, 4):
+                return False
+        if b.esp:
+            sa = &t.sas[b.esp - 1]
+            shape = &t.suites[sa.suite].shape
+            big.esp = expected
+            big.align_mask = shape.align_mask
+            big.icv_len = sa.icv_len
+            big.next_header = <uint8_t> header
+            filler = header >> 8 & 0xFF
+            if proto != IPPROTO_ESP_:
+                return False
+            proto = big.next_header
+            expected += 8 + shape.iv_len
+    # the host says where TCP is, which counts where destination options stand in front of it
+    hinted = <uint32_t> (word >> OFFSET_SHIFT) & OFFSET_MASK
+    if proto == IPPROTO_DSTOPTS_ and b != NULL:
+        if hinted < expected + 8:
+            return False
+        expected = hinted
+    elif proto != IPPROTO_TCP_ or (hinted and hinted != expected):
+        return False
+    if expected + 20 > length:
+        return False
+    big.tcp = expected
+    big.head = expected + (frame[expected + 12] >> 4) * 4
+    big.payload = length - big.head - filler
+    if big.head < expected + 20 or big.payload < 1 or big.payload > nic.caps.lso_max_size:
+        return False
+    if frame[expected + 13] & (SYN | RST | URG):
+        return False
+    # the longest segment has to fit IP's length field
+    return <int64_t> big.head - offset - (40 if big.version == 6 else 0) + min(big.payload, <int64_t> big.mss) + (
+        2 + 255 + big.icv_len if big.esp else 0) <= 65535 and big.mss <= 65535
+
+
+cdef inline int64_t frame_len(const large_t *big, uint32_t data) noexcept nogil:
+    """Length of the segment with so much payload."""
+    cdef uint32_t clear = big.head - big.tcp + data
+    if not big.esp:
+        return big.head + data
+    return big.head + data + pad_len(big, clear) + 2 + big.icv_len
+
+
+cdef inline uint32_t pad_len(const large_t *big, uint32_t clear) noexcept nogil:
+    """ESP padding behind `clear` bytes."""
+    return (<uint32_t> 0 - (clear + 2)) & big.align_mask
+
+
+cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const int64_t *first, int64_t n,
+                  const uint64_t *oob, uint32_t *status, bint raw, large_t *large, int64_t *segments,
+                  int64_t *room) noexcept nogil:
+    """Read every large send into `large`, an entry a frame, and count frames and memory after cutting.
+
+    Lists that can't be cut get FAILURE.  What follows relies on `large` alone: the frames may change meanwhile.
+    """
+    cdef int64_t i, k, low, high, count, size
+    cdef uint64_t word
+    cdef large_t *big
+    segments[0] = 0
+    room[0] = 0
+    for i in range(n):
+        low = first[i] if first != NULL else i
+        high = first[i + 1] if first != NULL else i + 1
+        word = oob[ROW_LARGE_SEND * n + i]
+        count = 0
+        size = 0
+        status[i] = NDIS_STATUS_SUCCESS
+        if high - low > 1 and word & MSS_MASK and word & TYPE_V2:
+            status[i] = NDIS_STATUS_FAILURE
+            continue
+        for k in range(low, high):
+            big = &large[k]
+            if not word & MSS_MASK:
+                big.mss = 0
+                count += 1
+                size += slot(batch.length[k])
+            elif not read_large(t, nic, batch, k, oob, n, i, raw, big):
+                status[i] = NDIS_STATUS_FAILURE
+                break
+            else:
+                count += (big.payload + big.mss - 1) // big.mss
+                size += (big.payload // big.mss) * <int64_t> slot(frame_len(big, big.mss))
+                if big.payload % big.mss:
+                    size += slot(frame_len(big, <uint32_t> (big.payload % big.mss)))
+        if status[i] == NDIS_STATUS_SUCCESS:
+            segments[0] += count
+            room[0] += size
+
+
+cdef inline void add_frame(view_t *out, int64_t length, int64_t *at) noexcept nogil:
+    """The next frame's tables."""
+    cdef int64_t k = out.n
+    out.offset[k] = at[0]
+    out.length[k] = <int> length
+    out.slot_offset[k] = at[0]
+    out.slot_length[k] = <int> slot(length)
+    at[0] += slot(length)
+    out.n += 1
+
+
+cdef inline void add_to(uint8_t *field, uint32_t by) noexcept nogil:
+    put_be32(field, be32(field) + by)
+
+
+cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_t data, uint32_t number) noexcept nogil:
+    """Write segment `number`, whose `data` bytes of payload begin at `start`."""
+    cdef int64_t length = frame_len(big, data)
+    cdef uint32_t clear = big.head - big.tcp + data, i, pad
+    cdef uint8_t *ip = to + big.ip
+    cdef uint8_t *tcp = to + big.tcp
+    cdef uint8_t *end
+    cdef uint64_t total
+    cdef uint16_t id
+    cdef uint8_t flags
+    memcpy(to, big.frame, big.head)
+    if big.version == 4:
+        put_be16(ip + 2, <uint16_t> (length - big.ip))
+        id = be16(ip + 4) + <uint16_t> number
+        put_be16(ip + 4, id & 0x7FFF if big.v2 else id)
+    else:
+        put_be16(ip + 4, <uint16_t> (length - big.ip - 40))
+    if big.udp:
+        put_be16(to + big.udp + 4, <uint16_t> (length - big.udp))
+    if big.ah:
+        add_to(to + big.ah + 8, number)
+    if big.esp:
+        add_to(to + big.esp + 4, number)
+    add_to(tcp + 4, <uint32_t> start)
+    flags = tcp[13]
+    if start + data < big.payload:
+        flags &= ~<uint8_t> (FIN | PSH)
+    if start:
+        flags &= ~<uint8_t> CWR
+    tcp[13] = flags
+    # the field holds the pseudo-header's sum but for the length
+    total = sum_copy(to + big.head, big.frame + big.head + start, data)
+    total += swap16(<uint16_t> clear)
+    put_raw16(tcp + 16, sum_fold(sum_words(tcp, big.head - big.tcp, total)))
+    if big.esp:
+        end = to + big.head + data
+        pad = pad_len(big, clear)
+        for i in range(pad):
+            end[i] = <uint8_t> (i + 1)
+        end[pad] = <uint8_t> pad
+        end[pad + 1] = big.next_header
+        memset(end + pad + 2, 0, big.icv_len)
+
+
+cdef void cut(const view_t *batch, const int64_t *first, int64_t n, const uint32_t *status, const large_t *large,
+              view_t *out, int64_t *out_first) noexcept nogil:
+    """Write the frames that `measure` counted into `out`, whose memory and tables have room for them."""
+    cdef int64_t i, k, low, high, at = 0, start
+    cdef uint32_t data, number
+    cdef const large_t *big
+    out.n = 0
+    out_first[0] = 0
+    for i in range(n):
+        low = first[i] if first != NULL else i
+        high = first[i + 1] if first != NULL else i + 1
+        if status[i] != NDIS_STATUS_SUCCESS:
+            high = low
+        for k in range(low, high):
+            big = &large[k]
+            if not big.mss:
+                memcpy(out.base + at, batch.base + batch.offset[k], batch.length[k])
+                add_frame(out, batch.length[k], &at)
+                continue
+            start = 0
+            number = 0
+            while start < big.payload:
+                data = <uint32_t> min(big.payload - start, <int64_t> big.mss)
+                segment(big, out.base + at, start, data, number)
+                add_frame(out, frame_len(big, data), &at)
+                start += data
+                number += 1
+        out_first[i + 1] = out.n
+
+
+cdef void complete_large_sends(const int64_t *first, int64_t n, uint64_t *oob, const uint32_t *status,
+                               const large_t *large, const view_t *out, const int64_t *out_first) noexcept nogil:
+    """Write slot 2's completion form: version 2 says no more, version 1 how much payload went out.
+
+    Segments of lists that failed are wiped: their payload may not be encrypted.
+    """
+    cdef int64_t i, k, low, total
+    cdef uint64_t word
+    for i in range(n):
+        if status[i] != NDIS_STATUS_SUCCESS:
+            for k in range(out_first[i], out_first[i + 1]):
+                memset(out.base + out.offset[k], 0, out.length[k])
+        word = oob[ROW_LARGE_SEND * n + i]
+        if not word & MSS_MASK:
+            continue
+        total = 0
+        if status[i] == NDIS_STATUS_SUCCESS:
+            low = first[i] if first != NULL else i
+            for k in range(low, first[i + 1] if first != NULL else i + 1):
+                total += large[k].payload
+        oob[ROW_LARGE_SEND * n + i] = TYPE_V2 if word & TYPE_V2 else total & 0x3FFFFFFF

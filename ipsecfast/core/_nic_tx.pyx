@@ -1,0 +1,511 @@
+"""The NIC's send path: frames that the host has built, padded and numbered get checksums, IVs, encryption, ICVs.
+
+What is done to one frame, in this order (large sends were cut into such frames before, by `_nic_lso`):
+
+    TCP or UDP checksum | transport ESP | transport AH | tunnel ESP | tunnel AH | IP header checksum
+
+    frame | IP | UDP? | AH | ESP IV | data | trailer | room for the ICV
+    frame | IP | UDP? | AH | ESP IV | IP | UDP? | AH | ESP IV | data | trailer | room | trailer | room
+
+A list is checked as a whole before any of its frames is written or any number is used: then all of it is sent, or
+nothing.  A chunk of frames goes through the crypto in rounds, a layer a round.
+
+No number is sent twice: each SA remembers those that it sent, so no nonce is used twice under a key.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from ._ah cimport ah_coverable, ah_fits, ah_len_of, ah_ops, ah_restore
+from ._bytes cimport be16, be32, prefetch, put_raw16, raw32
+from ._esp cimport count_refusal, esp_fits, esp_ops, seal_chunk
+from ._frame cimport ip_offset
+from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
+from ._nic cimport (
+    INNER_PLAIN, INNER_UDP, NIC_ON, NIC_OUTBOUND, OUTER_PLAIN, OUTER_UDP, ROW_CHECKSUM, ROW_HEADER, ROW_IPSEC,
+    ROW_LARGE_SEND, ROW_TUNNEL,
+    bundle_named, nic_bundle_t, nic_t,
+)
+from ._nic_checksum cimport CAN_IP, IP_HEADER_CHECKSUM, IS_IPV4, header_checksum, transport_checksum
+from ._nic_iv cimport write_iv
+from ._nic_parse cimport behind_ah, names_ip, served
+from ._types cimport (
+    CHUNK, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, PENDING, SA_ESN, SCRATCH,
+    ST_CRYPTO_FAILED,
+    found_t, sa_t, shape_t, table_t, view_t, work_t,
+)
+from ._window cimport window_mark
+
+cdef enum:
+    LAYERS = 4                # transport ESP, transport AH, tunnel ESP, tunnel AH
+    RING = 128                # words of the longest window of sent numbers
+
+# One ESP or AH header of a frame
+cdef struct layer_t:
+    found_t at
+    sa_t *sa
+    uint64_t seq
+    uint8_t *udp              # header in front of ESP, or NULL
+
+# One frame on its way through the rounds
+cdef struct tx_t:
+    layer_t layers[LAYERS]
+    uint32_t left             # a bit a layer still to do
+    uint8_t *frame
+    int64_t length
+    const uint8_t *limit
+    int64_t nbl
+    uint8_t *ip               # outermost header
+    uint8_t *data             # what the innermost header in front of it protects
+    uint32_t data_len
+    uint8_t next_header
+    uint8_t version
+    bint ip_checksum
+    bint cut                  # a segment
+
+# What is asked for one NET_BUFFER_LIST
+cdef struct wish_t:
+    nic_bundle_t *inner       # transport layer of a transport-over-tunnel packet, or NULL
+    nic_bundle_t *outer       # the only one of all others
+    uint64_t checksum         # slot 0
+    uint32_t header           # slot 12
+    bint cut                  # its frames are the segments of one large send
+    bint cross_check          # slot 12 is about its only frame
+
+# Numbers of a list with several frames, until it is known that all of it is sent
+cdef struct draft_t:
+    uint64_t ring[RING]
+    uint64_t top
+    sa_t *sa                  # NULL: none of this layer yet
+    uint32_t first_lo
+
+
+# --- what to do -------------------------------------------------------------------------------------------------------
+
+cdef inline bint usable(const nic_bundle_t *b) noexcept nogil:
+    return b != NULL and (b.flags & (NIC_ON | NIC_OUTBOUND)) == (NIC_ON | NIC_OUTBOUND)
+
+
+cdef inline bint understand(const nic_t *nic, const uint64_t *oob, int64_t n, int64_t i, wish_t *wish) noexcept nogil:
+    """Read a list's words; False if it can't be sent.  Without handles `wish.outer` is NULL."""
+    cdef uint64_t handle = oob[ROW_IPSEC * n + i], tunnel = oob[ROW_TUNNEL * n + i]
+    wish.inner = NULL
+    wish.outer = NULL
+    wish.checksum = oob[ROW_CHECKSUM * n + i]
+    wish.header = <uint32_t> oob[ROW_HEADER * n + i]
+    if not (handle | tunnel):
+        return True
+    if not nic.caps.send:
+        return nic.options.plaintext
+    wish.outer = bundle_named(nic, tunnel if tunnel else handle)
+    if not usable(wish.outer):
+        return False
+    if handle and tunnel:
+        wish.inner = bundle_named(nic, handle)
+        return usable(wish.inner) and wish.inner != wish.outer and nic.caps.both
+    return True
+
+
+# --- where everything is ----------------------------------------------------------------------------------------------
+
+cdef inline bint put_layer(const table_t *t, const nic_t *nic, uint32_t index, const found_t *at, uint8_t *udp,
+                           tx_t *tx, int k) noexcept nogil:
+    """Note layer k of a frame; False if SPI or lengths are not the SA's."""
+    cdef sa_t *sa = &t.sas[index - 1]
+    cdef const shape_t *shape = &t.suites[sa.suite].shape
+    cdef layer_t *layer = &tx.layers[k]
+    cdef uint32_t lo = be32(at.esp + 4)
+    if raw32(at.esp) != sa.spi_be:
+        return False
+    if not (ah_fits(sa, shape, at) if sa.proto == IPPROTO_AH_ else esp_fits(sa, shape, at)):
+        return False
+    layer.at = at[0]
+    layer.sa = sa
+    layer.udp = udp
+    layer.seq = lo
+    if sa.flags & SA_ESN:
+        layer.seq |= <uint64_t> nic.sas[index - 1].seq_hi << 32
+    tx.left |= 1 << k
+    return True
+
+
+cdef inline bint place(const table_t *t, const nic_t *nic, const nic_bundle_t *b, uint8_t *packet, int64_t length,
+                       bint inner, tx_t *tx) noexcept nogil:
+    """Find the headers of a bundle's SAs behind the IP header at `packet`; tx.data is what they protect."""
+    cdef ip_t ip
+    cdef found_t at
+    cdef uint8_t *udp = NULL
+    cdef uint8_t *end
+    cdef uint32_t room, n
+    cdef int k = 0 if inner else 2
+    if not ip4_plain(packet, length, &ip):
+        if not ip_parse(packet, length, &ip) or ip.total > length or not served(nic, packet, &ip):
+            return False
+    tx.version = ip.version
+    at.ip = packet
+    at.version = ip.version
+    at.hdr_len = ip.hdr_len
+    at.next_ofs = ip.next_ofs
+    at.total = ip.total
+    at.proto = ip.proto
+    at.esp = packet + ip.hdr_len
+    at.esp_len = ip.total - ip.hdr_len
+    if at.proto == IPPROTO_UDP_:
+        udp = at.esp
+        if not b.forms & (INNER_UDP if inner else OUTER_UDP) or at.esp_len < 8 or be16(udp + 4) != at.esp_len:
+            return False
+        at.esp += 8
+        at.esp_len -= 8
+        at.proto = IPPROTO_ESP_
+    elif not b.forms & (INNER_PLAIN if inner else OUTER_PLAIN):
+        return False
+    if at.esp_len < 12 or at.proto != (IPPROTO_AH_ if b.ah else IPPROTO_ESP_):
+        return False
+    if b.ah:
+        at.esp += 4
+        at.esp_len -= 4
+        if not put_layer(t, nic, b.ah, &at, NULL, tx, k + 1):
+            return False
+        n = ah_len_of(&at)
+        tx.data = at.esp - 4 + n
+        tx.data_len = at.esp_len + 4 - n
+        tx.next_header = (at.esp - 4)[0]
+        if not b.esp:
+            return True
+        if not behind_ah(nic, &at, n, &at):
+            return False
+    if not put_layer(t, nic, b.esp, &at, udp, tx, k):
+        return False
+    tx.data = at.esp + 8 + t.suites[tx.layers[k].sa.suite].shape.iv_len
+    end = at.esp + at.esp_len - tx.layers[k].sa.icv_len
+    room = <uint32_t> (end - tx.data) - 2
+    n = (end - 2)[0]
+    tx.next_header = (end - 1)[0]
+    if n > room:
+        return False
+    tx.data_len = room - n
+    return True
+
+
+cdef bint agrees(const nic_t *nic, const wish_t *wish, const tx_t *tx) noexcept nogil:
+    """Does slot 12 say what the only frame of its list says?  It is about the only ESP or AH header there is."""
+    cdef const layer_t *esp = &tx.layers[2]
+    cdef const layer_t *ah = &tx.layers[3]
+    cdef const uint8_t *end
+    cdef uint32_t offsets = 0
+    if wish.inner != NULL:
+        return True
+    if wish.outer.esp and wish.header & 0xFFFF:
+        end = esp.at.esp + esp.at.esp_len - esp.sa.icv_len
+        if (wish.header & 0xFF) != (end - 1)[0] or (wish.header >> 8 & 0xFF) != (end - 2)[0]:
+            return False
+    if not nic.options.strict_offsets:
+        return True
+    if wish.outer.esp:
+        offsets |= <uint32_t> (esp.at.esp - tx.ip) // 4 << 8
+    if wish.outer.ah:
+        offsets |= <uint32_t> (ah.at.esp - 4 - tx.ip) // 4
+    return wish.header >> 16 == offsets
+
+
+cdef inline bint plan(const table_t *t, const nic_t *nic, const view_t *batch, int64_t at, bint raw,
+                      const wish_t *wish, tx_t *tx) noexcept nogil:
+    """Find every layer of a frame and judge it, writing nothing but `tx`; False if it can't be sent."""
+    cdef uint32_t encapsulation
+    cdef int offset
+    tx.frame = batch.base + batch.offset[at]
+    tx.length = batch.length[at]
+    tx.limit = batch.base + batch.slot_offset[at] + batch.slot_length[at]
+    tx.left = 0
+    offset = ip_offset(tx.frame, tx.length, raw, &encapsulation)
+    if offset < 0 or not encapsulation & nic.caps.encapsulation:
+        return False
+    tx.ip = tx.frame + offset
+    if not place(t, nic, wish.outer, tx.ip, tx.length - offset, False, tx):
+        return False
+    if wish.cross_check and wish.header and not agrees(nic, wish, tx):
+        return False
+    if wish.inner == NULL:
+        return True
+    return names_ip(tx.next_header) and place(t, nic, wish.inner, tx.data, tx.data_len, True, tx)
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+cdef inline bint fresh(const uint64_t *ring, uint64_t mask, uint64_t size, uint64_t top, uint64_t seq) noexcept nogil:
+    """Was `seq` never sent, as far as the window remembers?"""
+    if seq > top:
+        return True
+    return top - seq < size and not (ring[(seq >> 6) & mask] >> (seq & 63)) & 1
+
+
+cdef inline bint use_numbers(tx_t *tx) noexcept nogil:
+    """Take the numbers of a frame that is its list's only one: all of them, or none and False."""
+    cdef int k
+    cdef layer_t *layer
+    for k in range(LAYERS):
+        layer = &tx.layers[k]
+        if tx.left >> k & 1 and not fresh(
+                layer.sa.ring, layer.sa.ring_mask, layer.sa.window_size, layer.sa.seq, layer.seq):
+            return False
+    for k in range(LAYERS):
+        if tx.left >> k & 1:
+            layer = &tx.layers[k]
+            layer.sa.seq = window_mark(layer.sa.ring, layer.sa.ring_mask, layer.sa.seq, layer.seq)
+    return True
+
+
+cdef bint draft_numbers(draft_t *drafts, tx_t *tx, bint cut) noexcept nogil:
+    """Take the numbers of one of several frames in the draft of its list.
+
+    cut : a low half below the first one's has wrapped inside this large send, and has the next high half.
+    """
+    cdef int k
+    cdef layer_t *layer
+    cdef draft_t *draft
+    for k in range(LAYERS):
+        if not tx.left >> k & 1:
+            continue
+        layer = &tx.layers[k]
+        draft = &drafts[k]
+        if draft.sa == NULL:
+            draft.sa = layer.sa
+            draft.top = layer.sa.seq
+            draft.first_lo = <uint32_t> layer.seq
+            memcpy(draft.ring, layer.sa.ring, (<size_t> layer.sa.ring_mask + 1) * 8)
+        if cut and layer.sa.flags & SA_ESN and <uint32_t> layer.seq < draft.first_lo:
+            layer.seq += <uint64_t> 1 << 32
+        if not fresh(draft.ring, layer.sa.ring_mask, layer.sa.window_size, draft.top, layer.seq):
+            return False
+        draft.top = window_mark(draft.ring, layer.sa.ring_mask, draft.top, layer.seq)
+    return True
+
+
+cdef void adopt(const table_t *t, nic_t *nic, draft_t *drafts, bint cut) noexcept nogil:
+    """All of the list is sent: its numbers are used, and after a wrap the SA's high half moves with them."""
+    cdef int k
+    cdef draft_t *draft
+    for k in range(LAYERS):
+        draft = &drafts[k]
+        if draft.sa == NULL:
+            continue
+        memcpy(draft.sa.ring, draft.ring, (<size_t> draft.sa.ring_mask + 1) * 8)
+        draft.sa.seq = draft.top
+        if cut and draft.sa.flags & SA_ESN:
+            nic.sas[draft.sa - t.sas].seq_hi = <uint32_t> (draft.top >> 32)
+
+
+# --- one list ---------------------------------------------------------------------------------------------------------
+
+cdef inline bint wants_header(const nic_t *nic, const wish_t *wish) noexcept nogil:
+    if wish.cut:
+        return True
+    return wish.checksum & IP_HEADER_CHECKSUM and wish.checksum & IS_IPV4 and nic.caps.checksum & CAN_IP
+
+
+cdef void pass_on(const nic_t *nic, const wish_t *wish, uint8_t *frame, int64_t length, bint raw) noexcept nogil:
+    """A frame without IPsec: checksums, if they are asked for."""
+    cdef uint32_t encapsulation
+    cdef ip_t ip
+    cdef int offset
+    if not wish.checksum and not wish.cut:
+        return
+    offset = ip_offset(frame, length, raw, &encapsulation)
+    if offset < 0 or not ip_parse(frame + offset, length - offset, &ip) or ip.total > length - offset:
+        return
+    if not wish.cut and not ip.fragment:
+        transport_checksum(nic, wish.checksum, ip.proto, frame + offset + ip.hdr_len, ip.total - ip.hdr_len, False)
+    if wants_header(nic, wish):
+        header_checksum(frame + offset)
+
+
+cdef struct burst_t:
+    tx_t frames[CHUNK]
+    int n
+
+
+cdef inline void enqueue(table_t *t, nic_t *nic, const wish_t *wish, burst_t *burst, int64_t nbl,
+                         uint32_t *status) noexcept nogil:
+    """The frame planned last is sent: checksum, then its turn with the others of the chunk."""
+    cdef tx_t *tx = &burst.frames[burst.n]
+    tx.nbl = nbl
+    tx.cut = wish.cut
+    tx.ip_checksum = wants_header(nic, wish)
+    if wish.checksum and not wish.cut:
+        transport_checksum(nic, wish.checksum, tx.next_header, tx.data, tx.data_len, True)
+    burst.n += 1
+    if burst.n == t.chunk:
+        seal_burst(t, nic, burst, status)
+
+
+cdef inline bint coverable(const table_t *t, const tx_t *tx) noexcept nogil:
+    """Can AH's view of the headers in front of it be made?"""
+    cdef int k
+    cdef const found_t *at
+    for k in range(1, LAYERS, 2):
+        at = &tx.layers[k].at
+        if tx.left >> k & 1 and at.hdr_len != (20 if at.version == 4 else 40):
+            if not ah_coverable(t.scratch, at.ip, at.hdr_len):
+                return False
+    return True
+
+
+cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low, int64_t high, bint raw,
+                       const wish_t *wish, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
+    """A list of several frames: all are judged, with their numbers, before the first is written."""
+    cdef draft_t drafts[LAYERS]
+    cdef tx_t *tx
+    cdef int64_t i
+    cdef int k
+    cdef bint good = True
+    for k in range(LAYERS):
+        drafts[k].sa = NULL
+    for i in range(low, high):
+        tx = &burst.frames[burst.n]
+        if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, tx) or not draft_numbers(drafts, tx, wish.cut):
+            return False
+    for k in range(LAYERS):
+        drafts[k].sa = NULL
+    for i in range(low, high):
+        tx = &burst.frames[burst.n]
+        # once more: a frame is memory that somebody may have written since
+        if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, tx) or not draft_numbers(drafts, tx, wish.cut):
+            good = False
+            break
+        enqueue(t, nic, wish, burst, nbl, status)
+    adopt(t, nic, drafts, wish.cut)
+    return good
+
+
+cdef inline bint send_list(table_t *t, nic_t *nic, const view_t *batch, int64_t low, int64_t high, bint raw,
+                           wish_t *wish, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
+    """Frames low to high of one list; False if it is not sent, and then nothing of it was written."""
+    cdef tx_t *tx
+    cdef int64_t i
+    if wish.outer == NULL:
+        for i in range(low, high):
+            pass_on(nic, wish, batch.base + batch.offset[i], batch.length[i], raw)
+        return True
+    wish.cross_check = high - low == 1 and not wish.cut
+    if high - low > 1 or wish.cut:
+        return send_several(t, nic, batch, low, high, raw, wish, burst, nbl, status)
+    tx = &burst.frames[burst.n]
+    if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, tx) or not use_numbers(tx):
+        return False
+    enqueue(t, nic, wish, burst, nbl, status)
+    return True
+
+
+# --- rounds -----------------------------------------------------------------------------------------------------------
+
+cdef inline bint fill(table_t *t, nic_t *nic, tx_t *tx, work_t *w, int k) noexcept nogil:
+    """The operations of a frame's next layer; False if there is no IV for it."""
+    cdef int next = 0
+    cdef layer_t *layer
+    cdef const shape_t *shape
+    cdef sa_t *sa
+    cdef uint8_t *iv
+    while not tx.left >> next & 1:
+        next += 1
+    layer = &tx.layers[next]
+    sa = layer.sa
+    shape = &t.suites[sa.suite].shape
+    iv = layer.at.esp + 8
+    w.at = layer.at
+    w.sa = sa
+    w.suite = sa.suite
+    w.seq = layer.seq
+    w.status = PENDING
+    if not write_iv(t, nic, sa, layer.seq, shape, iv, tx.cut):
+        return False
+    if sa.proto == IPPROTO_AH_:
+        return ah_ops(w, sa, shape, tx.limit, t.scratch + k * SCRATCH, True)
+    esp_ops(w, sa, shape, (sa.flags & SA_ESN) != 0, layer.at.esp, layer.at.esp_len, layer.seq)
+    return True
+
+
+cdef inline bint sealed(table_t *t, nic_t *nic, tx_t *tx, work_t *w) noexcept nogil:
+    """After the crypto of a layer; False if the library failed."""
+    cdef int done = 0
+    cdef layer_t *layer
+    while not tx.left >> done & 1:
+        done += 1
+    layer = &tx.layers[done]
+    tx.left &= ~(<uint32_t> 1 << done)
+    if w.sa.proto == IPPROTO_AH_:
+        ah_restore(w, t.suites[w.suite].shape.iv_len, True)
+    if not (w.cipher.good and w.mac.good):
+        count_refusal(w.sa, ST_CRYPTO_FAILED)
+        return False
+    w.sa.packets += 1
+    w.sa.bytes += w.at.total
+    if layer.udp != NULL:
+        put_raw16(layer.udp + 6, 0)
+        if w.at.version == 6 and not nic.options.udp6_zero:
+            udp6_checksum(w.at.ip, layer.udp, w.at.esp_len + 8)
+    return True
+
+
+cdef inline bint stage(table_t *t, nic_t *nic, burst_t *burst, const tx_t *from_, int to,
+                       uint32_t *status) noexcept nogil:
+    """Get a frame ready for the next round as number `to`; False if it needs none, or fails."""
+    if &burst.frames[to] != from_:
+        burst.frames[to] = from_[0]
+    if fill(t, nic, &burst.frames[to], &t.work[to], to):
+        return True
+    lose(&burst.frames[to], status)
+    return False
+
+
+cdef void lose(tx_t *tx, uint32_t *status) noexcept nogil:
+    """A frame whose list was taken on, but that can't be made: nothing of it stays."""
+    status[tx.nbl] = NDIS_STATUS_FAILURE
+    memset(tx.frame, 0, tx.length)
+
+
+cdef void seal_burst(table_t *t, nic_t *nic, burst_t *burst, uint32_t *status) noexcept nogil:
+    """Take the chunk through all its layers."""
+    cdef tx_t *tx
+    cdef int k, before = burst.n, m = 0
+    burst.n = 0
+    for k in range(before):
+        m += stage(t, nic, burst, &burst.frames[k], m, status)
+    while m:
+        seal_chunk(t, t.work, m)
+        before = m
+        m = 0
+        for k in range(before):
+            tx = &burst.frames[k]
+            if not sealed(t, nic, tx, &t.work[k]):
+                lose(tx, status)
+            elif tx.left:
+                m += stage(t, nic, burst, tx, m, status)
+            elif tx.ip_checksum:
+                header_checksum(tx.ip)
+
+
+cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first, int64_t n, const uint64_t *oob,
+                     uint32_t *status, bint raw, bint cut) noexcept nogil:
+    """Every list of the batch, in order.
+
+    first : where each of the n lists begins, and the end; NULL: one frame each.  oob : uint64[5][n].
+    cut : lists with MSS in slot 2 are segments; those whose status is a failure already are left alone.
+    """
+    cdef burst_t burst
+    cdef wish_t wish
+    cdef int64_t i, low, high
+    burst.n = 0
+    for i in range(n):
+        low = first[i] if first != NULL else i
+        high = first[i + 1] if first != NULL else i + 1
+        if high < batch.n:
+            prefetch(batch.base + batch.offset[high])
+        if cut and status[i] != NDIS_STATUS_SUCCESS:
+            continue
+        wish.cut = cut and (oob[ROW_LARGE_SEND * n + i] & 0xFFFFF) != 0
+        status[i] = NDIS_STATUS_SUCCESS
+        if not understand(nic, oob, n, i, &wish) or not send_list(
+                t, nic, batch, low, high, raw, &wish, &burst, i, status):
+            status[i] = NDIS_STATUS_FAILURE
+    if burst.n:
+        seal_burst(t, nic, &burst, status)
