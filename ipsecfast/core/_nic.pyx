@@ -286,8 +286,10 @@ cdef int enter(NicTable table, PacketBatch batch) except -1:
 
 def receive(NicTable table not None, PacketBatch frames not None, uint64_t[:, ::1] oob not None, bint raw):
     """Check and decrypt frames in place and write their words, uint64[5, n]; raw: frames begin with the IP header."""
-    if oob.shape[0] != 5 or oob.shape[1] != frames.view.n:
-        raise ValueError(f"oob: got shape ({oob.shape[0]}, {oob.shape[1]}), wanted (5, {frames.view.n})")
+    if oob.shape[0] != 5:
+        raise ValueError(f"oob: got {oob.shape[0]} rows, wanted 5")
+    if oob.shape[1] != frames.view.n:
+        raise ValueError(f"got {frames.view.n} frames in {oob.shape[1]} lists, wanted one frame in each")
     if not frames.view.n:
         return
     enter(table, frames)

@@ -73,7 +73,8 @@ cdef struct rx_t:
     uint32_t outer_udp        # the outer one's was
     uint32_t esp_layers       # decrypted so far
     bint inner                # at the transport layer inside a tunnel
-    bint again                # the other high half is being tried
+    bint again                # the other high half is being tried:
+    uint64_t other
 
 
 # --- sequence numbers -------------------------------------------------------------------------------------------------
@@ -92,19 +93,24 @@ cdef inline uint64_t number(const nic_t *nic, const nic_sa_t *own, const sa_t *s
     return <uint64_t> high << 32 | lo
 
 
-cdef bint another_number(const nic_t *nic, const nic_sa_t *own, uint64_t *seq) noexcept nogil:
+cdef bint another_number(const nic_t *nic, const nic_sa_t *own, const sa_t *sa, uint64_t *seq) noexcept nogil:
     """Near a wrap, the other number that a packet whose ICV was wrong may have; False if there is none."""
-    cdef uint32_t lo = <uint32_t> seq[0], high = <uint32_t> (seq[0] >> 32)
+    cdef uint32_t lo = <uint32_t> seq[0]
+    cdef uint64_t now = number(nic, own, sa, lo)
+    cdef uint32_t high = <uint32_t> (now >> 32)
     if nic.options.esn_literal or (lo >= WRAP_ZONE and lo < 0xFFFFFFFFU - WRAP_ZONE):
         return False
-    if high != own.seq_hi:
-        high = own.seq_hi
-    elif lo < WRAP_ZONE:
-        high += 1
-    elif high == 0:
-        return False
-    else:
-        high -= 1
+    if now == seq[0]:                # else packets of the same chunk have told more since
+        if own.seen:
+            if high == <uint32_t> (sa.seq >> 32):
+                return False
+            high = <uint32_t> (sa.seq >> 32)
+        elif lo < WRAP_ZONE:
+            high += 1
+        elif high == 0:
+            return False
+        else:
+            high -= 1
     seq[0] = <uint64_t> high << 32 | lo
     return True
 
@@ -289,11 +295,8 @@ cdef inline int fill(table_t *t, nic_t *nic, rx_t *p, work_t *w, sa_t *sa, int k
             return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
         esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, lo)
         return READY
-    if esn and not p.again:
-        w.seq = number(nic, &nic.sas[sa - t.sas], sa, lo)
-    elif esn:
-        w.seq = number(nic, &nic.sas[sa - t.sas], sa, lo)
-        another_number(nic, &nic.sas[sa - t.sas], &w.seq)
+    if esn:
+        w.seq = p.other if p.again else number(nic, &nic.sas[sa - t.sas], sa, lo)
     if sa.proto == IPPROTO_ESP_:
         if not esp_fits(sa, &suite.shape, &w.at):
             return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
@@ -335,8 +338,9 @@ cdef int failed(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k, int to) noexc
         return refused(p, CRYPTO_GENERIC_ERROR)      # the library failed
     if kind == CLASS_AEAD:
         undo(t, w, k)
-    if sa.flags & SA_ESN and not p.again and another_number(nic, &nic.sas[sa - t.sas], &seq):
+    if sa.flags & SA_ESN and not p.again and another_number(nic, &nic.sas[sa - t.sas], sa, &seq):
         p.again = True
+        p.other = seq
         w = &t.work[to]
         w.at = at
         return fill(t, nic, p, w, sa, to)
