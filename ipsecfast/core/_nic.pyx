@@ -112,7 +112,7 @@ cdef class NicTable:
         """Memory for segments: that of the last large send where nobody has it any more."""
         cdef PyObject *last = <PyObject *> self._arena
         if self._arena is None or len(self._arena) < size or Py_REFCNT(last) > 1:
-            self._arena = np.empty(max(size, 1 << 17), np.uint8)
+            self._arena = np.zeros(max(size, 1 << 17), np.uint8)
         return self._arena
 
     # --- bundles
