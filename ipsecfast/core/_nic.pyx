@@ -12,11 +12,12 @@ from libc.string cimport memcpy, memset
 from cpython.object cimport PyObject
 
 from ._batch cimport PacketBatch, new_batch
+from ._nbl cimport NblArrays
 from ._nic_lso cimport complete_large_sends, cut, has_large_send, large_t, measure
 from ._nic_rx cimport receive_batch
 from ._nic_tx cimport send_batch
 from ._sad cimport CoreSAD
-from ._types cimport SA_OUTBOUND, sa_t, table_t
+from ._types cimport SA_OUTBOUND, sa_t, table_t, view_t
 from ._window cimport window_words
 
 from collections import deque
@@ -284,76 +285,152 @@ cdef int enter(NicTable table, PacketBatch batch) except -1:
     return 0
 
 
-def receive(NicTable table not None, PacketBatch frames not None, uint64_t[:, ::1] oob not None, bint raw):
-    """Check and decrypt frames in place and write their words, uint64[5, n]; raw: frames begin with the IP header."""
-    if oob.shape[0] != 5:
-        raise ValueError(f"oob: got {oob.shape[0]} rows, wanted 5")
-    if oob.shape[1] != frames.view.n:
-        raise ValueError(f"got {frames.view.n} frames in {oob.shape[1]} lists, wanted one frame in each")
-    if not frames.view.n:
-        return
+def receive(NicTable table not None, NblArrays nbls not None):
+    """Check and decrypt frames in place and write their words."""
+    cdef PacketBatch frames = nbls.frames
+    cdef ReceiveResult result = ReceiveResult.__new__(ReceiveResult)
+    result.nbls = nbls
+    if nbls.n != frames.view.n:
+        raise ValueError(f"got {frames.view.n} frames in {nbls.n} lists, wanted one frame in each")
+    if not nbls.n:
+        return result
+    enter(table, frames)
+    with nogil:
+        receive_batch(&table.sad.table, &table.nic, &frames.view, nbls.words, nbls.raw)
+    frames.busy = False
+    table.sad.leave()
+    return result
+
+
+def send(NicTable table not None, NblArrays nbls not None):
+    """Do what each list's words ask for."""
+    cdef PacketBatch frames = nbls.frames
+    cdef SendResult result = SendResult.__new__(SendResult)
+    cdef Py_ssize_t i, bad = 0
+    result.nbls = nbls
+    result.values = <uint32_t *> malloc(nbls.n * sizeof(uint32_t) + 1)
+    if result.values == NULL:
+        raise MemoryError()
+    if not nbls.n:
+        return result
     enter(table, frames)
     try:
-        with nogil:
-            receive_batch(&table.sad.table, &table.nic, &frames.view, &oob[0, 0], raw)
+        if has_large_send(nbls.words, nbls.n):
+            _send_large(table, nbls, result)
+        else:
+            with nogil:
+                send_batch(&table.sad.table, &table.nic, &frames.view, nbls.starts, nbls.n, nbls.words, result.values,
+                           nbls.raw, False)
     finally:
         frames.busy = False
         table.sad.leave()
+    for i in range(nbls.n):
+        bad += result.values[i] != 0
+    result.ok = nbls.n - bad
+    return result
 
 
-def send(NicTable table not None, PacketBatch frames not None, const int64_t[::1] first, uint64_t[:, ::1] oob not None,
-         bint raw):
-    """Do what each list's words ask for: (NDIS_STATUS uint32[n], segments or None).
-
-    first : int64[n + 1] as `NblBatch` has it, or None.  segments, if there was a large send: the frames of all lists in
-    a batch of their own, and where each list's begin, int64[n + 1].
-    """
-    cdef Py_ssize_t n = frames.view.n if first is None else first.shape[0] - 1
-    cdef const int64_t *starts = NULL
-    cdef uint32_t[::1] status
-    if oob.shape[0] != 5 or oob.shape[1] != n:
-        raise ValueError(f"oob: got shape ({oob.shape[0]}, {oob.shape[1]}), wanted (5, {n})")
-    array = np.empty(n, np.uint32)
-    if not n:
-        return array, None
-    if first is not None:
-        starts = &first[0]
-    status = array
-    enter(table, frames)
-    try:
-        if has_large_send(&oob[0, 0], n):
-            return array, _send_large(table, frames, starts, n, oob, status, raw)
-        with nogil:
-            send_batch(&table.sad.table, &table.nic, &frames.view, starts, n, &oob[0, 0], &status[0], raw, False)
-    finally:
-        frames.busy = False
-        table.sad.leave()
-    return array, None
-
-
-cdef object _send_large(NicTable table, PacketBatch frames, const int64_t *first, Py_ssize_t n, uint64_t[:, ::1] oob,
-                        uint32_t[::1] status, bint raw):
+cdef int _send_large(NicTable table, NblArrays nbls, SendResult result) except -1:
     """Cut large sends, and send their segments and all other frames from memory of the NIC's."""
     cdef table_t *t = &table.sad.table
+    cdef Py_ssize_t n = nbls.n
     cdef size_t words_size = 5 * n * sizeof(uint64_t)
     cdef int64_t segments = 0, room = 0
-    cdef int64_t[::1] starts = np.empty(n + 1, np.int64)
+    cdef view_t *frames = &nbls.frames.view
     cdef PacketBatch out
-    cdef char *memory = <char *> malloc(words_size + frames.view.n * sizeof(large_t))
+    cdef char *memory = <char *> malloc(words_size + frames.n * sizeof(large_t))
     cdef uint64_t *words = <uint64_t *> memory
     cdef large_t *large = <large_t *> (memory + words_size)
-    if memory == NULL:
-        raise MemoryError()
+    result.starts = <int64_t *> malloc((n + 1) * sizeof(int64_t))
     try:
-        memcpy(words, &oob[0, 0], words_size)     # which then stay the same from one reading to the next
+        if memory == NULL or result.starts == NULL:
+            raise MemoryError()
+        memcpy(words, nbls.words, words_size)     # which then stay the same from one reading to the next
         with nogil:
-            measure(t, &table.nic, &frames.view, first, n, words, &status[0], raw, large, &segments, &room)
+            measure(t, &table.nic, frames, nbls.starts, n, words, result.values, nbls.raw, large, &segments, &room)
         out = new_batch(table.arena(room), segments)
         with nogil:
-            cut(&frames.view, first, n, &status[0], large, &out.view, &starts[0])
-            send_batch(t, &table.nic, &out.view, &starts[0], n, words, &status[0], raw, True)
-            complete_large_sends(first, n, words, &status[0], large, &out.view, &starts[0])
-        memcpy(&oob[2, 0], words + 2 * n, n * sizeof(uint64_t))
+            cut(frames, nbls.starts, n, result.values, large, &out.view, result.starts)
+            send_batch(t, &table.nic, &out.view, result.starts, n, words, result.values, nbls.raw, True)
+            complete_large_sends(nbls.starts, n, words, result.values, large, &out.view, result.starts)
+        memcpy(nbls.words + ROW_LARGE_SEND * n, words + ROW_LARGE_SEND * n, n * sizeof(uint64_t))
     finally:
         free(memory)
-    return out, np.asarray(starts)
+    result.segments = out
+    return 0
+
+
+cdef class ReceiveResult:
+    """What a receive wrote into the batch's words, which it reads from there."""
+    cdef NblArrays nbls
+
+    @property
+    def word(self):
+        """uint32[n]: the receive form of slot 1."""
+        return self.nbls.oob[ROW_IPSEC].astype(np.uint32)
+
+    @property
+    def xfrm_offload(self):
+        """Linux's struct xfrm_offload of each packet: ``flags`` and ``status``, both uint32[n].
+
+        flags : SA_DELETE_REQ 1, CRYPTO_DONE 2, CRYPTO_NEXT_DONE 4.  status : 1 << CryptoStatus where CryptoDone is
+        set, else 0 (include/net/xfrm.h).
+        """
+        word = self.word
+        made = np.zeros(len(word), [("flags", np.uint32), ("status", np.uint32)])
+        made["flags"] = word & 7
+        made["status"] = np.where(word & 2, np.uint32(1) << (word >> 16), 0)
+        return made
+
+
+cdef class SendResult:
+    """What became of a send.
+
+    Attributes
+    ----------
+    status : uint32[n_nbl], NDIS_STATUS of each list's completion.
+    ok : lists that were sent.
+    transmitted : PacketBatch of the frames that went out, in order.  Without large sends they lie where the host had
+        them; with any, all are in a block of their own.
+    nbl : int64[n_frames], the list that each of them came from.
+    """
+    cdef NblArrays nbls
+    cdef uint32_t *values
+    cdef int64_t *starts              # with segments: where each list's begin
+    cdef PacketBatch segments
+    cdef readonly Py_ssize_t ok
+
+    def __dealloc__(self):
+        free(self.values)
+        free(self.starts)
+
+    @property
+    def status(self):
+        cdef uint32_t[::1] copy
+        array = np.empty(self.nbls.n, np.uint32)
+        copy = array
+        if self.nbls.n:
+            memcpy(&copy[0], self.values, self.nbls.n * sizeof(uint32_t))
+        return array
+
+    @property
+    def transmitted(self):
+        cdef PacketBatch frames = self.nbls.frames if self.segments is None else self.segments
+        sent = self.status[self._of()] == 0
+        return PacketBatch(frames.data, frames.offset[sent], frames.length[sent])
+
+    @property
+    def nbl(self):
+        of = self._of()
+        return of[self.status[of] == 0]
+
+    def _of(self):
+        """int64[frames]: the list of each frame, sent or not."""
+        cdef int64_t[::1] copy
+        lists = np.arange(self.nbls.n)
+        first = self.nbls.first
+        if self.starts != NULL:
+            first = np.empty(self.nbls.n + 1, np.int64)
+            copy = first
+            memcpy(&copy[0], self.starts, (self.nbls.n + 1) * sizeof(int64_t))
+        return lists if first is None else np.repeat(lists, np.diff(first))

@@ -14,11 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..core._batch import PacketBatch
-from ..core._nic import NicTable
+from ..core._nic import NicTable, ReceiveResult, SendResult
 from ..core._nic import receive as _receive
 from ..core._nic import send as _send
 from ..errors import SADFullError
@@ -29,7 +25,6 @@ from .nbl import NblBatch
 __all__ = ["BundleError", "Datapath", "DatapathCapabilities", "DatapathOptions", "ReceiveResult", "SendResult"]
 
 _MAX_CAPACITY = 1 << 20
-_Segments = tuple[PacketBatch, NDArray[np.int64]]
 _Key = tuple[str, str, int, AddressLike | None, bool]  # direction, protocol, SPI, destination, IPv6
 
 
@@ -119,80 +114,6 @@ class DatapathOptions:
 
 class BundleError(ValueError):
     """A bundle that is there already, with other keys or algorithms (NDIS_STATUS_INVALID_PARAMETER)."""
-
-
-class SendResult:
-    """What became of a send.
-
-    Attributes
-    ----------
-    status : uint32[n_nbl], NDIS_STATUS of each list's completion.
-    ok : lists that were sent.
-    """
-
-    __slots__ = ("_batch", "_segments", "ok", "status")
-
-    def __init__(self, batch: NblBatch, status: NDArray[np.uint32], segments: _Segments | None) -> None:
-        self.status = status
-        self.ok = len(status) - int(np.count_nonzero(status))
-        self._batch = batch
-        self._segments = segments
-
-    @property
-    def _sent(self) -> tuple[PacketBatch, NDArray[np.int64], NDArray[np.bool_]]:
-        """Frames, the list of each, and which of them went out."""
-        frames, first = self._batch.frames, self._batch.first
-        if self._segments is not None:
-            frames, first = self._segments
-        lists = np.arange(len(self.status))
-        of = lists if first is None else np.repeat(lists, np.diff(first))
-        return frames, of, (self.status == 0)[of]
-
-    @property
-    def transmitted(self) -> PacketBatch:
-        """The frames that went out, in order.
-
-        Without large sends they lie where the host had them; with any, all are in a block of their own.
-        """
-        frames, _, sent = self._sent
-        return PacketBatch(frames.data, frames.offset[sent], frames.length[sent])
-
-    @property
-    def nbl(self) -> NDArray[np.int64]:
-        """int64[n_frames]: the list that each transmitted frame came from."""
-        _, of, sent = self._sent
-        return of[sent]
-
-
-class ReceiveResult:
-    """What a receive wrote into the batch's words, which it reads from there."""
-
-    __slots__ = ("_oob",)
-
-    def __init__(self, oob: NDArray[np.uint64]) -> None:
-        self._oob = oob
-
-    @property
-    def word(self) -> NDArray[np.uint32]:
-        """uint32[n]: the receive form of slot 1."""
-        word: NDArray[np.uint32] = self._oob[1].astype(np.uint32)
-        return word
-
-    @property
-    def xfrm_offload(self) -> NDArray[np.void]:
-        """Linux's struct xfrm_offload of each packet: ``flags`` and ``status``, both uint32[n].
-
-        flags : SA_DELETE_REQ 1, CRYPTO_DONE 2, CRYPTO_NEXT_DONE 4.  status : 1 << CryptoStatus where CryptoDone is
-        set, else 0 (include/net/xfrm.h).
-        """
-        word = self.word
-        made = np.zeros(len(word), _XFRM)
-        made["flags"] = word & 7
-        made["status"] = np.where(word & 2, np.uint32(1) << (word >> 16), 0)
-        return made
-
-
-_XFRM = np.dtype([("flags", np.uint32), ("status", np.uint32)])
 
 
 class _Bundle:
@@ -419,8 +340,7 @@ class Datapath:
         completion form.  A list is sent whole or not at all.  Frames are protected in place.
         """
         with self._lock:
-            status, segments = _send(self._table, nbls.frames, nbls.first, nbls.oob, nbls.medium == "null")
-        return SendResult(nbls, status, segments)
+            return _send(self._table, nbls)
 
     def receive(self, nbls: NblBatch) -> ReceiveResult:
         """Check and decrypt in place what matches an inbound SA, and write every list's words.
@@ -428,10 +348,8 @@ class Datapath:
         Frames keep their place and length.  Raises ValueError for lists with more than one frame: received ones have
         one.
         """
-        oob = nbls.oob
         with self._lock:
-            _receive(self._table, nbls.frames, oob, nbls.medium == "null")
-        return ReceiveResult(oob)
+            return _receive(self._table, nbls)
 
 
 def _check_bundle(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core._batch import PacketBatch
+from ..core._nbl import NblArrays
 
 __all__ = ["SLOTS", "Medium", "Nbl", "NblBatch"]
 
@@ -22,7 +23,7 @@ Medium = Literal["ethernet", "null"]
 SLOTS = (0, 1, 2, 11, 12)
 
 
-class NblBatch:
+class NblBatch(NblArrays):
     """NET_BUFFER_LISTs: what a protocol hands to a NIC, or a NIC to its protocols.
 
     Parameters
@@ -41,19 +42,17 @@ class NblBatch:
     Raises ValueError or TypeError for lists that do not cover the frames, in order and whole.
     """
 
-    __slots__ = ("first", "frames", "medium", "oob")
+    __slots__ = ("medium",)
+
+    medium: Medium
 
     def __init__(self, frames: PacketBatch, first: ArrayLike | None = None, medium: Medium = "ethernet") -> None:
         if not isinstance(frames, PacketBatch):
             raise TypeError(f"frames: got {type(frames).__name__}, wanted PacketBatch")
         if medium not in ("ethernet", "null"):
             raise ValueError(f"medium: got {medium!r}, wanted ethernet or null")
-        self.frames = frames
-        self.medium: Medium = medium
-        self.first = _first(first, len(frames))
-        self.oob: NDArray[np.uint64] = np.zeros(
-            (5, len(frames) if self.first is None else len(self.first) - 1), np.uint64
-        )
+        super().__init__(frames, _first(first, len(frames)), medium == "null")
+        self.medium = medium
 
     @classmethod
     def from_frames(
@@ -68,10 +67,6 @@ class NblBatch:
         first = np.cumsum([0, *map(len, lists)])
         frames = PacketBatch.from_packets([frame for one in lists for frame in one], headroom, tailroom)
         return cls(frames, None if len(frames) == len(lists) and all(lists) else first, medium)
-
-    def __len__(self) -> int:
-        """How many NET_BUFFER_LISTs."""
-        return int(self.oob.shape[1])
 
     def __getitem__(self, index: int) -> Nbl:
         n = len(self)
