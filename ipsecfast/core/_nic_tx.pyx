@@ -38,6 +38,8 @@ from ._window cimport window_mark
 
 cdef enum:
     LAYERS = 4                # transport ESP, transport AH, tunnel ESP, tunnel AH
+    AH_LAYERS = 0xA
+    AHEAD = 6                 # frames whose memory is asked for
     RING = 128                # words of the longest window of sent numbers
 
 # One ESP or AH header of a frame
@@ -78,6 +80,13 @@ cdef struct draft_t:
     uint64_t top
     sa_t *sa                  # NULL: none of this layer yet
     uint32_t first_lo
+
+
+cdef extern from *:
+    """
+    #define ipf_lowest(bits) __builtin_ctz(bits)
+    """
+    int lowest "ipf_lowest"(uint32_t bits) noexcept nogil     # number of the lowest bit that is set
 
 
 # --- what to do -------------------------------------------------------------------------------------------------------
@@ -241,17 +250,18 @@ cdef inline bint fresh(const uint64_t *ring, uint64_t mask, uint64_t size, uint6
 
 cdef inline bint use_numbers(tx_t *tx) noexcept nogil:
     """Take the numbers of a frame that is its list's only one: all of them, or none and False."""
-    cdef int k
     cdef layer_t *layer
-    for k in range(LAYERS):
-        layer = &tx.layers[k]
-        if tx.left >> k & 1 and not fresh(
-                layer.sa.ring, layer.sa.ring_mask, layer.sa.window_size, layer.sa.seq, layer.seq):
+    cdef uint32_t left = tx.left
+    while left:
+        layer = &tx.layers[lowest(left)]
+        if not fresh(layer.sa.ring, layer.sa.ring_mask, layer.sa.window_size, layer.sa.seq, layer.seq):
             return False
-    for k in range(LAYERS):
-        if tx.left >> k & 1:
-            layer = &tx.layers[k]
-            layer.sa.seq = window_mark(layer.sa.ring, layer.sa.ring_mask, layer.sa.seq, layer.seq)
+        left &= left - 1
+    left = tx.left
+    while left:
+        layer = &tx.layers[lowest(left)]
+        layer.sa.seq = window_mark(layer.sa.ring, layer.sa.ring_mask, layer.sa.seq, layer.seq)
+        left &= left - 1
     return True
 
 
@@ -333,19 +343,25 @@ cdef inline void enqueue(table_t *t, nic_t *nic, const wish_t *wish, burst_t *bu
     tx.ip_checksum = wants_header(nic, wish)
     if wish.checksum and not wish.cut:
         transport_checksum(nic, wish.checksum, tx.next_header, tx.data, tx.data_len, True)
-    burst.n += 1
+    if fill(t, nic, tx, &t.work[burst.n], burst.n):
+        burst.n += 1
+    else:
+        lose(tx, status)
     if burst.n == t.chunk:
         seal_burst(t, nic, burst, status)
 
 
-cdef inline bint coverable(const table_t *t, const tx_t *tx) noexcept nogil:
+cdef inline bint coverable(const table_t *t, const burst_t *burst) noexcept nogil:
     """Can AH's view of the headers in front of it be made?"""
     cdef int k
+    cdef const tx_t *tx = &burst.frames[burst.n]
     cdef const found_t *at
+    if not tx.left & AH_LAYERS:
+        return True
     for k in range(1, LAYERS, 2):
         at = &tx.layers[k].at
         if tx.left >> k & 1 and at.hdr_len != (20 if at.version == 4 else 40):
-            if not ah_coverable(t.scratch, at.ip, at.hdr_len):
+            if not ah_coverable(t.scratch + burst.n * SCRATCH, at.ip, at.hdr_len):
                 return False
     return True
 
@@ -362,14 +378,14 @@ cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low,
         drafts[k].sa = NULL
     for i in range(low, high):
         tx = &burst.frames[burst.n]
-        if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, tx) or not draft_numbers(drafts, tx, wish.cut):
+        if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, burst) or not draft_numbers(drafts, tx, wish.cut):
             return False
     for k in range(LAYERS):
         drafts[k].sa = NULL
     for i in range(low, high):
         tx = &burst.frames[burst.n]
         # once more: a frame is memory that somebody may have written since
-        if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, tx) or not draft_numbers(drafts, tx, wish.cut):
+        if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, burst) or not draft_numbers(drafts, tx, wish.cut):
             good = False
             break
         enqueue(t, nic, wish, burst, nbl, status)
@@ -390,7 +406,7 @@ cdef inline bint send_list(table_t *t, nic_t *nic, const view_t *batch, int64_t 
     if high - low > 1 or wish.cut:
         return send_several(t, nic, batch, low, high, raw, wish, burst, nbl, status)
     tx = &burst.frames[burst.n]
-    if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, tx) or not use_numbers(tx):
+    if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not use_numbers(tx):
         return False
     enqueue(t, nic, wish, burst, nbl, status)
     return True
@@ -400,15 +416,10 @@ cdef inline bint send_list(table_t *t, nic_t *nic, const view_t *batch, int64_t 
 
 cdef inline bint fill(table_t *t, nic_t *nic, tx_t *tx, work_t *w, int k) noexcept nogil:
     """The operations of a frame's next layer; False if there is no IV for it."""
-    cdef int next = 0
-    cdef layer_t *layer
+    cdef layer_t *layer = &tx.layers[lowest(tx.left)]
     cdef const shape_t *shape
-    cdef sa_t *sa
+    cdef sa_t *sa = layer.sa
     cdef uint8_t *iv
-    while not tx.left >> next & 1:
-        next += 1
-    layer = &tx.layers[next]
-    sa = layer.sa
     shape = &t.suites[sa.suite].shape
     iv = layer.at.esp + 8
     w.at = layer.at
@@ -426,12 +437,8 @@ cdef inline bint fill(table_t *t, nic_t *nic, tx_t *tx, work_t *w, int k) noexce
 
 cdef inline bint sealed(table_t *t, nic_t *nic, tx_t *tx, work_t *w) noexcept nogil:
     """After the crypto of a layer; False if the library failed."""
-    cdef int done = 0
-    cdef layer_t *layer
-    while not tx.left >> done & 1:
-        done += 1
-    layer = &tx.layers[done]
-    tx.left &= ~(<uint32_t> 1 << done)
+    cdef layer_t *layer = &tx.layers[lowest(tx.left)]
+    tx.left &= tx.left - 1
     if w.sa.proto == IPPROTO_AH_:
         ah_restore(w, t.suites[w.suite].shape.iv_len, True)
     if not (w.cipher.good and w.mac.good):
@@ -466,10 +473,8 @@ cdef void lose(tx_t *tx, uint32_t *status) noexcept nogil:
 cdef void seal_burst(table_t *t, nic_t *nic, burst_t *burst, uint32_t *status) noexcept nogil:
     """Take the chunk through all its layers."""
     cdef tx_t *tx
-    cdef int k, before = burst.n, m = 0
+    cdef int k, before, m = burst.n
     burst.n = 0
-    for k in range(before):
-        m += stage(t, nic, burst, &burst.frames[k], m, status)
     while m:
         seal_chunk(t, t.work, m)
         before = m
@@ -498,8 +503,9 @@ cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first
     for i in range(n):
         low = first[i] if first != NULL else i
         high = first[i + 1] if first != NULL else i + 1
-        if high < batch.n:
-            prefetch(batch.base + batch.offset[high])
+        if high + AHEAD <= batch.n:
+            prefetch(batch.base + batch.offset[high + AHEAD - 1])
+            prefetch(batch.base + batch.offset[high + AHEAD - 1] + batch.length[high + AHEAD - 1] - 1)
         if cut and status[i] != NDIS_STATUS_SUCCESS:
             continue
         wish.cut = cut and (oob[ROW_LARGE_SEND * n + i] & 0xFFFFF) != 0
