@@ -134,7 +134,7 @@ cdef class NicTable:
     cdef CoreSAD sad
     cdef nic_t nic
     cdef object _generator
-    cdef object _arena                # memory of the last large send's segments
+    cdef list _arenas                 # memory of large sends' segments
     cdef object _free                 # indexes of handles, the longest unused first
     cdef list _free_bundles
     cdef int _handle_bits

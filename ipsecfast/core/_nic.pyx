@@ -28,9 +28,11 @@ from ..errors import ProviderError, SADFullError
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *o)
+    PyObject *PyList_GET_ITEM(object items, Py_ssize_t i)
 
 cdef enum:
     WRAP_ZONE = 0x40000000    # as the receive path's
+    ARENAS = 4                # blocks of segments' memory that are kept
 
 
 cdef class NicTable:
@@ -55,6 +57,7 @@ cdef class NicTable:
         self._index_bits = capacity.bit_length()
         self._free = deque()
         self._free_bundles = []
+        self._arenas = []
         nic.capacity = capacity
         nic.handle_mask = (<uint64_t> 1 << self._index_bits) - 1
         nic.sas = <nic_sa_t *> calloc(sad.capacity, sizeof(nic_sa_t))
@@ -110,11 +113,17 @@ cdef class NicTable:
         c.udp = caps.udp_coexistence
 
     cdef object arena(self, int64_t size):
-        """Memory for segments: that of the last large send where nobody has it any more."""
-        cdef PyObject *last = <PyObject *> self._arena
-        if self._arena is None or len(self._arena) < size or Py_REFCNT(last) > 1:
-            self._arena = np.zeros(max(size, 1 << 17), np.uint8)
-        return self._arena
+        """Memory for segments: that of an earlier large send which nobody has any more, or new one."""
+        cdef Py_ssize_t i
+        cdef PyObject *at
+        for i in range(len(self._arenas)):
+            at = PyList_GET_ITEM(self._arenas, i)
+            if Py_REFCNT(at) == 1 and len(<object> at) >= size:
+                return <object> at
+        if len(self._arenas) == ARENAS:
+            del self._arenas[0]
+        self._arenas.append(np.zeros(max(size, 1 << 17), np.uint8))
+        return self._arenas[len(self._arenas) - 1]
 
     # --- bundles
 
@@ -320,7 +329,7 @@ def send(NicTable table not None, NblArrays nbls not None):
         else:
             with nogil:
                 send_batch(&table.sad.table, &table.nic, &frames.view, nbls.starts, nbls.n, nbls.words, result.values,
-                           nbls.raw, False)
+                           nbls.raw, NULL, False)
     finally:
         frames.busy = False
         table.sad.leave()
@@ -351,7 +360,7 @@ cdef int _send_large(NicTable table, NblArrays nbls, SendResult result) except -
         out = new_batch(table.arena(room), segments)
         with nogil:
             cut(frames, nbls.starts, n, result.values, large, &out.view, result.starts)
-            send_batch(t, &table.nic, &out.view, result.starts, n, words, result.values, nbls.raw, True)
+            send_batch(t, &table.nic, &out.view, result.starts, n, words, result.values, nbls.raw, nbls.starts, True)
             complete_large_sends(nbls.starts, n, words, result.values, large, &out.view, result.starts)
         memcpy(nbls.words + ROW_LARGE_SEND * n, words + ROW_LARGE_SEND * n, n * sizeof(uint64_t))
     finally:

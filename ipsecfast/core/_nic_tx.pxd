@@ -8,4 +8,4 @@ cdef enum:
     NDIS_STATUS_FAILURE = 0xC0000001U
 
 cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first, int64_t n, const uint64_t *oob,
-                     uint32_t *status, bint raw, bint cut) noexcept nogil
+                     uint32_t *status, bint raw, const int64_t *whole, bint cut) noexcept nogil

@@ -71,7 +71,8 @@ cdef struct wish_t:
     nic_bundle_t *outer       # the only one of all others
     uint64_t checksum         # slot 0
     uint32_t header           # slot 12
-    bint cut                  # its frames are the segments of one large send
+    bint cut                  # its frames are segments of large sends ...
+    bint run                  # ... of one, so that their numbers follow each other
     bint cross_check          # slot 12 is about its only frame
 
 # Numbers of a list with several frames, until it is known that all of it is sent
@@ -265,29 +266,59 @@ cdef inline bint use_numbers(tx_t *tx) noexcept nogil:
     return True
 
 
+cdef inline void begin_draft(draft_t *draft, sa_t *sa, uint64_t seq) noexcept nogil:
+    """Start from what the SA remembers."""
+    draft.sa = sa
+    draft.top = sa.seq
+    draft.first_lo = <uint32_t> seq
+    memcpy(draft.ring, sa.ring, (<size_t> sa.ring_mask + 1) * 8)
+
+
+cdef inline bint draft_number(draft_t *draft, uint64_t seq) noexcept nogil:
+    cdef const sa_t *sa = draft.sa
+    if not fresh(draft.ring, sa.ring_mask, sa.window_size, draft.top, seq):
+        return False
+    draft.top = window_mark(draft.ring, sa.ring_mask, draft.top, seq)
+    return True
+
+
 cdef bint draft_numbers(draft_t *drafts, tx_t *tx, bint cut) noexcept nogil:
     """Take the numbers of one of several frames in the draft of its list.
 
     cut : a low half below the first one's has wrapped inside this large send, and has the next high half.
     """
-    cdef int k
     cdef layer_t *layer
     cdef draft_t *draft
-    for k in range(LAYERS):
-        if not tx.left >> k & 1:
-            continue
-        layer = &tx.layers[k]
-        draft = &drafts[k]
+    cdef uint32_t left = tx.left
+    while left:
+        layer = &tx.layers[lowest(left)]
+        draft = &drafts[lowest(left)]
+        left &= left - 1
         if draft.sa == NULL:
-            draft.sa = layer.sa
-            draft.top = layer.sa.seq
-            draft.first_lo = <uint32_t> layer.seq
-            memcpy(draft.ring, layer.sa.ring, (<size_t> layer.sa.ring_mask + 1) * 8)
+            begin_draft(draft, layer.sa, layer.seq)
         if cut and layer.sa.flags & SA_ESN and <uint32_t> layer.seq < draft.first_lo:
             layer.seq += <uint64_t> 1 << 32
-        if not fresh(draft.ring, layer.sa.ring_mask, layer.sa.window_size, draft.top, layer.seq):
+        if not draft_number(draft, layer.seq):
             return False
-        draft.top = window_mark(draft.ring, layer.sa.ring_mask, draft.top, layer.seq)
+    return True
+
+
+cdef bint draft_run(draft_t *drafts, const tx_t *tx, int64_t n) noexcept nogil:
+    """Take the numbers of n segments whose first one is `tx`: they follow each other."""
+    cdef const layer_t *layer
+    cdef draft_t *draft
+    cdef uint32_t left = tx.left
+    cdef int64_t i
+    while left:
+        layer = &tx.layers[lowest(left)]
+        draft = &drafts[lowest(left)]
+        left &= left - 1
+        if not layer.sa.flags & SA_ESN and <int64_t> layer.seq + n > <int64_t> 1 << 32:
+            return False
+        begin_draft(draft, layer.sa, layer.seq)
+        for i in range(n):
+            if not draft_number(draft, layer.seq + i):
+                return False
     return True
 
 
@@ -368,7 +399,10 @@ cdef inline bint coverable(const table_t *t, const burst_t *burst) noexcept nogi
 
 cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low, int64_t high, bint raw,
                        const wish_t *wish, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
-    """A list of several frames: all are judged, with their numbers, before the first is written."""
+    """A list of several frames: all are judged, with their numbers, before the first is written.
+
+    Segments of a large send are alike, and nobody else's memory: the first one's judgement holds for all.
+    """
     cdef draft_t drafts[LAYERS]
     cdef tx_t *tx
     cdef int64_t i
@@ -376,7 +410,12 @@ cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low,
     cdef bint good = True
     for k in range(LAYERS):
         drafts[k].sa = NULL
-    for i in range(low, high):
+    if wish.run:
+        tx = &burst.frames[burst.n]
+        if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not draft_run(
+                drafts, tx, high - low):
+            return False
+    for i in range(high if wish.run else low, high):
         tx = &burst.frames[burst.n]
         if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, burst) or not draft_numbers(drafts, tx, wish.cut):
             return False
@@ -384,6 +423,8 @@ cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low,
         drafts[k].sa = NULL
     for i in range(low, high):
         tx = &burst.frames[burst.n]
+        if send_usual(t, nic, batch, i, raw, wish, burst, nbl, status, &drafts[2]):
+            continue
         # once more: a frame is memory that somebody may have written since
         if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, burst) or not draft_numbers(drafts, tx, wish.cut):
             good = False
@@ -394,10 +435,11 @@ cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low,
 
 
 cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t at, bint raw, const wish_t *wish,
-                            burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
+                            burst_t *burst, int64_t nbl, uint32_t *status, draft_t *draft) noexcept nogil:
     """One IPv4 frame with ESP alone, an AEAD without ESN: most frames of most users.
 
     False: it is not that, or not good, and nothing was written; the long way comes to the same.
+    draft : of the list's numbers, if it has several frames.
     """
     cdef const nic_bundle_t *b = wish.outer
     cdef tx_t *tx = &burst.frames[burst.n]
@@ -410,9 +452,13 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     cdef uint8_t *esp
     cdef uint8_t *end
     cdef uint64_t seq
+    cdef uint64_t *ring
+    cdef uint64_t *top
     cdef shape_t aead
     cdef int offset
     if b.ah or wish.inner != NULL or not b.forms & OUTER_PLAIN or nic.options.host_iv:
+        return False
+    if not wish.cut and wish.checksum or wish.cross_check and wish.header:
         return False
     sa = &t.sas[b.esp - 1]
     offset = ip_offset(frame, length, raw, &encapsulation)
@@ -432,10 +478,16 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
         return False
     end = esp + w.at.esp_len - sa.icv_len
     seq = be32(esp + 4)
-    if (end - 2)[0] > <uint32_t> (end - esp) - 18 or not fresh(
-            sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
+    ring = sa.ring
+    top = &sa.seq
+    if draft != NULL:
+        if draft.sa == NULL:
+            begin_draft(draft, sa, seq)
+        ring = draft.ring
+        top = &draft.top
+    if (end - 2)[0] > <uint32_t> (end - esp) - 18 or not fresh(ring, sa.ring_mask, sa.window_size, top[0], seq):
         return False
-    sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
+    top[0] = window_mark(ring, sa.ring_mask, top[0], seq)
     put_be64(esp + 8, seq ^ sa.word[0])
     w.sa = sa
     w.suite = sa.suite
@@ -447,7 +499,8 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     tx.frame = frame
     tx.length = length
     tx.nbl = nbl
-    tx.ip_checksum = False
+    tx.ip = w.at.ip
+    tx.ip_checksum = wish.cut
     burst.n += 1
     if burst.n == t.chunk:
         seal_burst(t, nic, burst, status)
@@ -466,8 +519,7 @@ cdef inline bint send_list(table_t *t, nic_t *nic, const view_t *batch, int64_t 
     wish.cross_check = high - low == 1 and not wish.cut
     if high - low > 1 or wish.cut:
         return send_several(t, nic, batch, low, high, raw, wish, burst, nbl, status)
-    if not wish.checksum and not wish.header and send_usual(
-            t, nic, batch, low, raw, wish, burst, nbl, status):
+    if send_usual(t, nic, batch, low, raw, wish, burst, nbl, status, NULL):
         return True
     tx = &burst.frames[burst.n]
     if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not use_numbers(tx):
@@ -554,11 +606,12 @@ cdef void seal_burst(table_t *t, nic_t *nic, burst_t *burst, uint32_t *status) n
 
 
 cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first, int64_t n, const uint64_t *oob,
-                     uint32_t *status, bint raw, bint cut) noexcept nogil:
+                     uint32_t *status, bint raw, const int64_t *whole, bint cut) noexcept nogil:
     """Every list of the batch, in order.
 
     first : where each of the n lists begins, and the end; NULL: one frame each.  oob : uint64[5][n].
     cut : lists with MSS in slot 2 are segments; those whose status is a failure already are left alone.
+    whole : `first` before that.
     """
     cdef burst_t burst
     cdef wish_t wish
@@ -573,6 +626,7 @@ cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first
         if cut and status[i] != NDIS_STATUS_SUCCESS:
             continue
         wish.cut = cut and (oob[ROW_LARGE_SEND * n + i] & 0xFFFFF) != 0
+        wish.run = wish.cut and (whole == NULL or whole[i + 1] - whole[i] == 1)
         status[i] = NDIS_STATUS_SUCCESS
         if not understand(nic, oob, n, i, &wish) or not send_list(
                 t, nic, batch, low, high, raw, &wish, &burst, i, status):
