@@ -122,7 +122,7 @@ cdef class NicTable:
                 return <object> at
         if len(self._arenas) == ARENAS:
             del self._arenas[0]
-        self._arenas.append(np.zeros(max(size, 1 << 17), np.uint8))
+        self._arenas.append(bytearray(max(size, 1 << 17)))
         return self._arenas[len(self._arenas) - 1]
 
     # --- bundles

@@ -282,7 +282,6 @@ cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_
             end[i] = <uint8_t> (i + 1)
         end[pad] = <uint8_t> pad
         end[pad + 1] = big.next_header
-        memset(end + pad + 2, 0, big.icv_len)
 
 
 cdef void cut(const view_t *batch, const int64_t *first, int64_t n, const uint32_t *status, const large_t *large,

@@ -401,32 +401,18 @@ cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low,
                        const wish_t *wish, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
     """A list of several frames: all are judged, with their numbers, before the first is written.
 
-    Segments of a large send are alike, and nobody else's memory: the first one's judgement holds for all.
     """
     cdef draft_t drafts[LAYERS]
-    cdef tx_t *tx
     cdef int64_t i
-    cdef int k
     cdef bint good = True
-    for k in range(LAYERS):
-        drafts[k].sa = NULL
-    if wish.run:
-        tx = &burst.frames[burst.n]
-        if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not draft_run(
-                drafts, tx, high - low):
-            return False
-    for i in range(high if wish.run else low, high):
-        tx = &burst.frames[burst.n]
-        if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, burst) or not draft_numbers(drafts, tx, wish.cut):
-            return False
-    for k in range(LAYERS):
-        drafts[k].sa = NULL
+    forget(drafts)
     for i in range(low, high):
-        tx = &burst.frames[burst.n]
-        if send_usual(t, nic, batch, i, raw, wish, burst, nbl, status, &drafts[2]):
-            continue
+        if not draft_frame(t, nic, batch, i, raw, wish, burst, drafts):
+            return False
+    forget(drafts)
+    for i in range(low, high):
         # once more: a frame is memory that somebody may have written since
-        if not plan(t, nic, batch, i, raw, wish, tx) or not coverable(t, burst) or not draft_numbers(drafts, tx, wish.cut):
+        if not draft_frame(t, nic, batch, i, raw, wish, burst, drafts):
             good = False
             break
         enqueue(t, nic, wish, burst, nbl, status)
@@ -434,12 +420,55 @@ cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low,
     return good
 
 
+cdef inline void forget(draft_t *drafts) noexcept nogil:
+    cdef int k
+    for k in range(LAYERS):
+        drafts[k].sa = NULL
+
+
+cdef inline bint draft_frame(const table_t *t, const nic_t *nic, const view_t *batch, int64_t at, bint raw,
+                             const wish_t *wish, burst_t *burst, draft_t *drafts) noexcept nogil:
+    """Plan a frame as the next of the burst, and take its numbers in the drafts."""
+    cdef tx_t *tx = &burst.frames[burst.n]
+    return plan(t, nic, batch, at, raw, wish, tx) and coverable(t, burst) and draft_numbers(drafts, tx, wish.cut)
+
+
+cdef bint send_run(table_t *t, nic_t *nic, const view_t *batch, int64_t low, int64_t high, bint raw,
+                   const wish_t *wish, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
+    """The segments of one large send: alike, their numbers in order, and in memory that nobody else can write.
+
+    So the first one's judgement holds for all.
+    """
+    cdef draft_t drafts[LAYERS]
+    cdef tx_t *tx = &burst.frames[burst.n]
+    cdef uint32_t left
+    cdef layer_t *layer
+    cdef int64_t i
+    forget(drafts)
+    if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not draft_run(drafts, tx, high - low):
+        return False
+    for i in range(low, high):
+        if send_usual(t, nic, batch, i, raw, wish, burst, nbl, status):
+            continue
+        tx = &burst.frames[burst.n]
+        plan(t, nic, batch, i, raw, wish, tx)
+        left = tx.left
+        while left:
+            layer = &tx.layers[lowest(left)]
+            if layer.sa.flags & SA_ESN and <uint32_t> layer.seq < drafts[lowest(left)].first_lo:
+                layer.seq += <uint64_t> 1 << 32
+            left &= left - 1
+        enqueue(t, nic, wish, burst, nbl, status)
+    adopt(t, nic, drafts, True)
+    return True
+
+
 cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t at, bint raw, const wish_t *wish,
-                            burst_t *burst, int64_t nbl, uint32_t *status, draft_t *draft) noexcept nogil:
+                            burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
     """One IPv4 frame with ESP alone, an AEAD without ESN: most frames of most users.
 
     False: it is not that, or not good, and nothing was written; the long way comes to the same.
-    draft : of the list's numbers, if it has several frames.
+    The number of a segment was taken before.
     """
     cdef const nic_bundle_t *b = wish.outer
     cdef tx_t *tx = &burst.frames[burst.n]
@@ -452,8 +481,6 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     cdef uint8_t *esp
     cdef uint8_t *end
     cdef uint64_t seq
-    cdef uint64_t *ring
-    cdef uint64_t *top
     cdef shape_t aead
     cdef int offset
     if b.ah or wish.inner != NULL or not b.forms & OUTER_PLAIN or nic.options.host_iv:
@@ -478,16 +505,12 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
         return False
     end = esp + w.at.esp_len - sa.icv_len
     seq = be32(esp + 4)
-    ring = sa.ring
-    top = &sa.seq
-    if draft != NULL:
-        if draft.sa == NULL:
-            begin_draft(draft, sa, seq)
-        ring = draft.ring
-        top = &draft.top
-    if (end - 2)[0] > <uint32_t> (end - esp) - 18 or not fresh(ring, sa.ring_mask, sa.window_size, top[0], seq):
+    if (end - 2)[0] > <uint32_t> (end - esp) - 18:
         return False
-    top[0] = window_mark(ring, sa.ring_mask, top[0], seq)
+    if not wish.cut:
+        if not fresh(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
+            return False
+        sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
     put_be64(esp + 8, seq ^ sa.word[0])
     w.sa = sa
     w.suite = sa.suite
@@ -517,9 +540,11 @@ cdef inline bint send_list(table_t *t, nic_t *nic, const view_t *batch, int64_t 
             pass_on(nic, wish, batch.base + batch.offset[i], batch.length[i], raw)
         return True
     wish.cross_check = high - low == 1 and not wish.cut
+    if wish.run:
+        return send_run(t, nic, batch, low, high, raw, wish, burst, nbl, status)
     if high - low > 1 or wish.cut:
         return send_several(t, nic, batch, low, high, raw, wish, burst, nbl, status)
-    if send_usual(t, nic, batch, low, raw, wish, burst, nbl, status, NULL):
+    if send_usual(t, nic, batch, low, raw, wish, burst, nbl, status):
         return True
     tx = &burst.frames[burst.n]
     if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not use_numbers(tx):
