@@ -13,6 +13,7 @@ cdef struct large_t:
     uint32_t tcp
     uint32_t head             # everything in front of the payload
     int64_t payload
+    uint64_t tcp_sum          # of TCP's header, without the words that are each segment's own
     uint32_t mss              # 0: the frame is copied as it is
     uint32_t align_mask
     uint32_t icv_len          # of ESP

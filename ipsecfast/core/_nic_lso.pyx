@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._ah cimport ah_len_for
-from ._bytes cimport be16, be32, put_be16, put_be32, put_raw16, sum_fold, swap16
+from ._bytes cimport be16, be32, put_be16, put_be32, put_raw16, raw16, raw32, sum_fold, swap16
 from ._checksum cimport sum_copy
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
@@ -162,8 +162,14 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
         return False
     big.tcp = expected
     big.head = expected + (frame[expected + 12] >> 4) * 4
+    if big.head < expected + 20 or big.head > length:
+        return False
+    # all of TCP's header but the words that are each segment's own: sequence number, and offset with flags
+    big.tcp_sum = sum_words(frame + expected, big.head - expected, 0) - raw32(frame + expected + 4)
+    big.tcp_sum += raw16(frame + expected + 14)
+    big.tcp_sum -= raw32(frame + expected + 12)
     big.payload = length - big.head - filler
-    if big.head < expected + 20 or big.payload < 1 or big.payload > nic.caps.lso_max_size:
+    if big.payload < 1 or big.payload > nic.caps.lso_max_size:
         return False
     if frame[expected + 13] & (SYN | RST | URG):
         return False
@@ -237,44 +243,47 @@ cdef inline void add_frame(view_t *out, int64_t length, int64_t *at) noexcept no
     out.n += 1
 
 
-cdef inline void add_to(uint8_t *field, uint32_t by) noexcept nogil:
-    put_be32(field, be32(field) + by)
+cdef inline void add_to(const large_t *big, uint8_t *to, uint32_t at, uint32_t by) noexcept nogil:
+    """A 32-bit field of the large packet's header, and more.
+
+    It is read there, as all fields are: from memory just copied it would have to wait.
+    """
+    put_be32(to + at, be32(big.frame + at) + by)
 
 
-cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_t data, uint32_t number) noexcept nogil:
+cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_t data, int64_t length,
+                         uint32_t number) noexcept nogil:
     """Write segment `number`, whose `data` bytes of payload begin at `start`."""
-    cdef int64_t length = frame_len(big, data)
     cdef uint32_t clear = big.head - big.tcp + data, i, pad
     cdef uint8_t *ip = to + big.ip
     cdef uint8_t *tcp = to + big.tcp
     cdef uint8_t *end
     cdef uint64_t total
-    cdef uint16_t id
-    cdef uint8_t flags
+    cdef uint16_t id, word = be16(big.frame + big.tcp + 12)
+    cdef uint32_t seq = be32(big.frame + big.tcp + 4) + <uint32_t> start
     memcpy(to, big.frame, big.head)
     if big.version == 4:
         put_be16(ip + 2, <uint16_t> (length - big.ip))
-        id = be16(ip + 4) + <uint16_t> number
+        id = be16(big.frame + big.ip + 4) + <uint16_t> number
         put_be16(ip + 4, id & 0x7FFF if big.v2 else id)
     else:
         put_be16(ip + 4, <uint16_t> (length - big.ip - 40))
     if big.udp:
         put_be16(to + big.udp + 4, <uint16_t> (length - big.udp))
     if big.ah:
-        add_to(to + big.ah + 8, number)
+        add_to(big, to, big.ah + 8, number)
     if big.esp:
-        add_to(to + big.esp + 4, number)
-    add_to(tcp + 4, <uint32_t> start)
-    flags = tcp[13]
+        add_to(big, to, big.esp + 4, number)
     if start + data < big.payload:
-        flags &= ~<uint8_t> (FIN | PSH)
+        word &= ~<uint16_t> (FIN | PSH)
     if start:
-        flags &= ~<uint8_t> CWR
-    tcp[13] = flags
+        word &= ~<uint16_t> CWR
+    put_be32(tcp + 4, seq)
+    put_be16(tcp + 12, word)
     # the field holds the pseudo-header's sum but for the length
-    total = sum_copy(to + big.head, big.frame + big.head + start, data)
-    total += swap16(<uint16_t> clear)
-    put_raw16(tcp + 16, sum_fold(sum_words(tcp, big.head - big.tcp, total)))
+    total = sum_copy(to + big.head, big.frame + big.head + start, data) + big.tcp_sum
+    total += swap16(<uint16_t> clear) + swap16(word) + swap16(<uint16_t> seq) + swap16(<uint16_t> (seq >> 16))
+    put_raw16(tcp + 16, sum_fold(total))
     if big.esp:
         end = to + big.head + data
         pad = pad_len(big, clear)
@@ -287,7 +296,7 @@ cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_
 cdef void cut(const view_t *batch, const int64_t *first, int64_t n, const uint32_t *status, const large_t *large,
               view_t *out, int64_t *out_first) noexcept nogil:
     """Write the frames that `measure` counted into `out`, whose memory and tables have room for them."""
-    cdef int64_t i, k, low, high, at = 0, start
+    cdef int64_t i, k, low, high, at = 0, start, length
     cdef uint32_t data, number
     cdef const large_t *big
     out.n = 0
@@ -307,8 +316,9 @@ cdef void cut(const view_t *batch, const int64_t *first, int64_t n, const uint32
             number = 0
             while start < big.payload:
                 data = <uint32_t> min(big.payload - start, <int64_t> big.mss)
-                segment(big, out.base + at, start, data, number)
-                add_frame(out, frame_len(big, data), &at)
+                length = frame_len(big, data)
+                segment(big, out.base + at, start, data, length, number)
+                add_frame(out, length, &at)
                 start += data
                 number += 1
         out_first[i + 1] = out.n
