@@ -20,7 +20,11 @@ cdef enum:
     UDP_TRANSPORT_OVER_TUNNEL = 0x8
 
 cdef enum:
-    # bundle_t.flags
+    NDIS_STATUS_SUCCESS = 0
+    NDIS_STATUS_FAILURE = 0xC0000001U
+
+cdef enum:
+    # nic_bundle_t.flags
     NIC_OUTBOUND = 0x01
     NIC_V6 = 0x02
     NIC_ON = 0x04             # nothing that it needs is switched off

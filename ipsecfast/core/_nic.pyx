@@ -13,7 +13,7 @@ from cpython.object cimport PyObject
 
 from ._batch cimport PacketBatch, new_batch
 from ._nbl cimport NblArrays
-from ._nic_lso cimport complete_large_sends, cut, has_large_send, large_t, measure
+from ._nic_lso cimport complete_large_sends, cutting_t, has_large_send, large_t, measure
 from ._nic_rx cimport receive_batch
 from ._nic_tx cimport send_batch
 from ._sad cimport CoreSAD
@@ -329,7 +329,7 @@ def send(NicTable table not None, NblArrays nbls not None):
         else:
             with nogil:
                 send_batch(&table.sad.table, &table.nic, &frames.view, nbls.starts, nbls.n, nbls.words, result.values,
-                           nbls.raw, NULL, False)
+                           nbls.raw, NULL)
     finally:
         frames.busy = False
         table.sad.leave()
@@ -347,6 +347,7 @@ cdef int _send_large(NicTable table, NblArrays nbls, SendResult result) except -
     cdef int64_t segments = 0, room = 0
     cdef view_t *frames = &nbls.frames.view
     cdef PacketBatch out
+    cdef cutting_t cutting
     cdef char *memory = <char *> malloc(words_size + frames.n * sizeof(large_t))
     cdef uint64_t *words = <uint64_t *> memory
     cdef large_t *large = <large_t *> (memory + words_size)
@@ -359,8 +360,10 @@ cdef int _send_large(NicTable table, NblArrays nbls, SendResult result) except -
             measure(t, &table.nic, frames, nbls.starts, n, words, result.values, nbls.raw, large, &segments, &room)
         out = new_batch(table.arena(room), segments)
         with nogil:
-            cut(frames, nbls.starts, n, result.values, large, &out.view, result.starts)
-            send_batch(t, &table.nic, &out.view, result.starts, n, words, result.values, nbls.raw, nbls.starts, True)
+            cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, 0)
+            out.view.n = 0
+            result.starts[0] = 0
+            send_batch(t, &table.nic, &out.view, result.starts, n, words, result.values, nbls.raw, &cutting)
             complete_large_sends(nbls.starts, n, words, result.values, large, &out.view, result.starts)
         memcpy(nbls.words + ROW_LARGE_SEND * n, words + ROW_LARGE_SEND * n, n * sizeof(uint64_t))
     finally:

@@ -21,11 +21,19 @@ cdef struct large_t:
     uint8_t version
     bint v2
 
+# A batch on its way from large frames to segments
+cdef struct cutting_t:
+    const view_t *batch       # the host's
+    const int64_t *first      # where its lists begin, or NULL
+    const large_t *large      # what `measure` found, an entry a frame
+    view_t *out               # segments, whose memory and tables have room for all
+    int64_t *out_first
+    int64_t at                # where the next one goes
+
 cdef bint has_large_send(const uint64_t *oob, int64_t n) noexcept nogil
 cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const int64_t *first, int64_t n,
                   const uint64_t *oob, uint32_t *status, bint raw, large_t *large, int64_t *segments,
                   int64_t *room) noexcept nogil
-cdef void cut(const view_t *batch, const int64_t *first, int64_t n, const uint32_t *status, const large_t *large,
-              view_t *out, int64_t *out_first) noexcept nogil
+cdef void cut_list(cutting_t *c, int64_t i, bint wanted) noexcept nogil
 cdef void complete_large_sends(const int64_t *first, int64_t n, uint64_t *oob, const uint32_t *status,
                                const large_t *large, const view_t *out, const int64_t *out_first) noexcept nogil

@@ -20,11 +20,10 @@ from ._checksum cimport sum_copy
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
 from ._nic cimport (
-    NIC_ON, NIC_OUTBOUND, ROW_HEADER, ROW_IPSEC, ROW_LARGE_SEND, ROW_TUNNEL, UDP_TRANSPORT,
+    NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_ON, NIC_OUTBOUND, ROW_HEADER, ROW_IPSEC, ROW_LARGE_SEND, ROW_TUNNEL, UDP_TRANSPORT,
     bundle_named, nic_bundle_t, nic_t,
 )
 from ._nic_parse cimport served
-from ._nic_tx cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS
 from ._types cimport IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, sa_t, shape_t, table_t, view_t
 
 cdef enum:
@@ -293,35 +292,31 @@ cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_
         end[pad + 1] = big.next_header
 
 
-cdef void cut(const view_t *batch, const int64_t *first, int64_t n, const uint32_t *status, const large_t *large,
-              view_t *out, int64_t *out_first) noexcept nogil:
-    """Write the frames that `measure` counted into `out`, whose memory and tables have room for them."""
-    cdef int64_t i, k, low, high, at = 0, start, length
+cdef void cut_list(cutting_t *c, int64_t i, bint wanted) noexcept nogil:
+    """Write list i's frames behind those of the lists before; without `wanted` there are none."""
+    cdef const view_t *batch = c.batch
+    cdef view_t *out = c.out
+    cdef int64_t low = c.first[i] if c.first != NULL else i
+    cdef int64_t high = c.first[i + 1] if c.first != NULL else i + 1
+    cdef int64_t k, start, length
     cdef uint32_t data, number
     cdef const large_t *big
-    out.n = 0
-    out_first[0] = 0
-    for i in range(n):
-        low = first[i] if first != NULL else i
-        high = first[i + 1] if first != NULL else i + 1
-        if status[i] != NDIS_STATUS_SUCCESS:
-            high = low
-        for k in range(low, high):
-            big = &large[k]
-            if not big.mss:
-                memcpy(out.base + at, batch.base + batch.offset[k], batch.length[k])
-                add_frame(out, batch.length[k], &at)
-                continue
-            start = 0
-            number = 0
-            while start < big.payload:
-                data = <uint32_t> min(big.payload - start, <int64_t> big.mss)
-                length = frame_len(big, data)
-                segment(big, out.base + at, start, data, length, number)
-                add_frame(out, length, &at)
-                start += data
-                number += 1
-        out_first[i + 1] = out.n
+    for k in range(low, high if wanted else low):
+        big = &c.large[k]
+        if not big.mss:
+            memcpy(out.base + c.at, batch.base + batch.offset[k], batch.length[k])
+            add_frame(out, batch.length[k], &c.at)
+            continue
+        start = 0
+        number = 0
+        while start < big.payload:
+            data = <uint32_t> min(big.payload - start, <int64_t> big.mss)
+            length = frame_len(big, data)
+            segment(big, out.base + c.at, start, data, length, number)
+            add_frame(out, length, &c.at)
+            start += data
+            number += 1
+    c.out_first[i + 1] = out.n
 
 
 cdef void complete_large_sends(const int64_t *first, int64_t n, uint64_t *oob, const uint32_t *status,

@@ -22,12 +22,14 @@ from ._esp cimport count_refusal, esp_fits, esp_ops, seal_chunk
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
 from ._nic cimport (
-    INNER_PLAIN, INNER_UDP, NIC_ON, NIC_OUTBOUND, OUTER_PLAIN, OUTER_UDP, ROW_CHECKSUM, ROW_HEADER, ROW_IPSEC,
+    INNER_PLAIN, INNER_UDP, NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_ON, NIC_OUTBOUND, OUTER_PLAIN, OUTER_UDP,
+    ROW_CHECKSUM, ROW_HEADER, ROW_IPSEC,
     ROW_LARGE_SEND, ROW_TUNNEL,
     bundle_named, nic_bundle_t, nic_t,
 )
 from ._nic_checksum cimport CAN_IP, IP_HEADER_CHECKSUM, IS_IPV4, header_checksum, transport_checksum
 from ._nic_iv cimport write_iv
+from ._nic_lso cimport cut_list, cutting_t
 from ._nic_parse cimport behind_ah, names_ip, served
 from ._types cimport (
     CHUNK, CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, PENDING, SA_ESN, SCRATCH,
@@ -631,27 +633,31 @@ cdef void seal_burst(table_t *t, nic_t *nic, burst_t *burst, uint32_t *status) n
 
 
 cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first, int64_t n, const uint64_t *oob,
-                     uint32_t *status, bint raw, const int64_t *whole, bint cut) noexcept nogil:
+                     uint32_t *status, bint raw, cutting_t *cutting) noexcept nogil:
     """Every list of the batch, in order.
 
     first : where each of the n lists begins, and the end; NULL: one frame each.  oob : uint64[5][n].
-    cut : lists with MSS in slot 2 are segments; those whose status is a failure already are left alone.
-    whole : `first` before that.
+    cutting : fills batch and first, list by list, so that segments are protected while they are in the caches; lists
+        whose status is a failure already are left out.  NULL: there are no large sends.
     """
     cdef burst_t burst
     cdef wish_t wish
     cdef int64_t i, low, high
     burst.n = 0
+    wish.cut = False
+    wish.run = False
     for i in range(n):
+        if cutting != NULL:
+            cut_list(cutting, i, status[i] == NDIS_STATUS_SUCCESS)
+            if status[i] != NDIS_STATUS_SUCCESS:
+                continue
+            wish.cut = (oob[ROW_LARGE_SEND * n + i] & 0xFFFFF) != 0
+            wish.run = wish.cut and (cutting.first == NULL or cutting.first[i + 1] - cutting.first[i] == 1)
         low = first[i] if first != NULL else i
         high = first[i + 1] if first != NULL else i + 1
         if high + AHEAD <= batch.n:
             prefetch(batch.base + batch.offset[high + AHEAD - 1])
             prefetch(batch.base + batch.offset[high + AHEAD - 1] + batch.length[high + AHEAD - 1] - 1)
-        if cut and status[i] != NDIS_STATUS_SUCCESS:
-            continue
-        wish.cut = cut and (oob[ROW_LARGE_SEND * n + i] & 0xFFFFF) != 0
-        wish.run = wish.cut and (whole == NULL or whole[i + 1] - whole[i] == 1)
         status[i] = NDIS_STATUS_SUCCESS
         if not understand(nic, oob, n, i, &wish) or not send_list(
                 t, nic, batch, low, high, raw, &wish, &burst, i, status):
