@@ -36,7 +36,7 @@ cdef inline bint ah_fits(const sa_t *sa, const shape_t *shape, const found_t *at
     return n <= at.esp_len + 4 and ah_len_fits(n, shape.iv_len, sa.icv_len, at.version)
 
 
-cdef bint ah_coverable(uint8_t *scratch, const uint8_t *ip, uint32_t hdr_len) noexcept nogil
+cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len) noexcept nogil
 cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t *limit, uint8_t *scratch,
                  bint seal) noexcept nogil
 cdef void ah_restore(work_t *w, uint32_t iv_len, bint seal) noexcept nogil

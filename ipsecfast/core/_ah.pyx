@@ -7,15 +7,17 @@ advances and is bounded by the header that it is in.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove, memset
 
-from ._bytes cimport be16, put_be16, put_be32, put_raw16, put_raw32
-from ._types cimport CLASS_GMAC, SA_ESN, op_t, sa_t, shape_t, work_t
+from ._bytes cimport be16, put_be16, put_be32, put_raw16, put_raw32, raw32
+from ._types cimport CLASS_GMAC, SA_DST_ANY, SA_ESN, SA_V6, op_t, sa_t, shape_t, work_t
 
 cdef enum:
     OPT_EOL = 0
     OPT_NOP = 1
     OPT_SECURITY = 130
+    OPT_LSRR = 131
     OPT_EXT_SECURITY = 133
     OPT_COMMERCIAL_SECURITY = 134
+    OPT_SSRR = 137
     OPT_ROUTER_ALERT = 148
     OPT_SENDER_DIRECTED = 149
     OPT6_PAD1 = 0
@@ -38,11 +40,11 @@ cdef inline void cover6(uint8_t *ip) noexcept nogil:
     ip[7] = 0
 
 
-cdef bint cover_options4(uint8_t *ip, uint32_t hdr_len) noexcept nogil:
+cdef bint cover_options4(uint8_t *ip, uint32_t hdr_len, bint arrived) noexcept nogil:
     """Zero every option that may change on the way (RFC 4302 A1); False where one does not fit.
 
-    Under a source route that is not used up the destination counts as it stands, as scapy and the kernel's
-    input side have it, and not as it will be on arrival.
+    Under a source route that is not used up the destination counts as it will be on arrival, unless it is the
+    SA's already.
     """
     cdef uint32_t at = 20, n
     cdef uint8_t kind
@@ -58,6 +60,8 @@ cdef bint cover_options4(uint8_t *ip, uint32_t hdr_len) noexcept nogil:
         n = ip[at + 1]
         if n < 2 or n > hdr_len - at:
             return False
+        if (kind == OPT_LSRR or kind == OPT_SSRR) and n >= 7 and ip[at + 2] <= n and not arrived:
+            memcpy(ip + 16, ip + at + n - 4, 4)
         if not (kind == OPT_SECURITY or kind == OPT_EXT_SECURITY or kind == OPT_COMMERCIAL_SECURITY
                 or kind == OPT_ROUTER_ALERT or kind == OPT_SENDER_DIRECTED):
             memset(ip + at, 0, n)
@@ -100,18 +104,19 @@ cdef bint cover_routing(uint8_t *ip, uint8_t *header, uint32_t n) noexcept nogil
     return True
 
 
-cdef uint32_t copy_headers(uint8_t *to, const uint8_t *ip, uint32_t hdr_len) noexcept nogil:
+cdef uint32_t copy_headers(uint8_t *to, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len) noexcept nogil:
     """Copy what stands in front of AH as the ICV sees it; returns its length there, 0 if an option does not fit.
 
     A fragment header is left out: fragmentation comes after AH (RFC 4302 sec. 3.3.4).
     """
     cdef uint32_t at = 40, n = 40, step, link = 6
     cdef uint8_t proto
-    cdef bint good
+    cdef bint good, arrived
     if ip[0] >> 4 == 4:
         memcpy(to, ip, hdr_len)
         cover4(to)
-        return hdr_len if cover_options4(to, hdr_len) else 0
+        arrived = not sa.flags & (SA_DST_ANY | SA_V6) and raw32(sa.dst) == raw32(ip + 16)
+        return hdr_len if cover_options4(to, hdr_len, arrived) else 0
     memcpy(to, ip, 40)
     cover6(to)
     proto = ip[6]
@@ -131,9 +136,9 @@ cdef uint32_t copy_headers(uint8_t *to, const uint8_t *ip, uint32_t hdr_len) noe
     return n
 
 
-cdef bint ah_coverable(uint8_t *scratch, const uint8_t *ip, uint32_t hdr_len) noexcept nogil:
+cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len) noexcept nogil:
     """Can the ICV's view of these headers be made?  `scratch` has room for them."""
-    return copy_headers(scratch, ip, hdr_len) != 0
+    return copy_headers(scratch, sa, ip, hdr_len) != 0
 
 
 cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t *limit, uint8_t *scratch,
@@ -159,7 +164,7 @@ cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t 
         memcpy(w.ah_icv, icv, icv_len)
         memset(icv, 0, icv_len)
     else:
-        n = copy_headers(scratch, ip, w.at.hdr_len)
+        n = copy_headers(scratch, sa, ip, w.at.hdr_len)
         if n == 0:
             return False
         memcpy(scratch + n, ah, covered - w.at.hdr_len)

@@ -248,10 +248,10 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
     cdef uint8_t status = sized(sa, shape, old_ip, ip, flags, &p)
     if status != PENDING:
         return status
+    if flags & SA_AH and not given and not covers(sa, ip, flags, old_ip, scratch):
+        return ST_MALFORMED
     if p.total > room:
         return ST_NO_ROOM
-    if flags & SA_AH and not given and not covers(ip, flags, old_ip, scratch):
-        return ST_MALFORMED
     if not given and not number(sa, flags, &seq):
         return ST_SEQ_EXHAUSTED
     place(low, low + room, p.hdr_len + p.udp_len + p.head, &p, flags)
@@ -282,10 +282,10 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
     return PENDING
 
 
-cdef bint covers(const ip_t *ip, uint32_t flags, const uint8_t *old_ip, uint8_t *scratch) noexcept nogil:
+cdef bint covers(const sa_t *sa, const ip_t *ip, uint32_t flags, const uint8_t *old_ip, uint8_t *scratch) noexcept nogil:
     """Can AH's view of the headers that stay in front of it be made?  A tunnel's own headers are plain."""
     return flags & SA_TUNNEL or ip.hdr_len == (20 if ip.version == 4 else 40) or ah_coverable(
-        scratch, old_ip, ip.hdr_len)
+        scratch, sa, old_ip, ip.hdr_len)
 
 
 cdef inline bint parse(const sa_t *sa, const uint8_t *old_ip, int64_t length, ip_t *ip) noexcept nogil:
@@ -423,7 +423,7 @@ cdef uint8_t foresee(table_t *t, const view_t *batch, int64_t i, climb_t *c) noe
         status = sized(sa, &t.suites[sa.suite].shape, c.ip, &ip, sa.flags, &p)
         if status != PENDING:
             return status
-        if sa.flags & SA_AH and not tunnelled and not covers(&ip, sa.flags, c.ip, t.scratch):
+        if sa.flags & SA_AH and not tunnelled and not covers(sa, &ip, sa.flags, c.ip, t.scratch):
             return ST_MALFORMED
         tunnelled = tunnelled or sa.flags & SA_TUNNEL
         ip.total = p.total
