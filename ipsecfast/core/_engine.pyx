@@ -7,18 +7,18 @@ touched; what follows is one call into `_inbound` or `_outbound` for the whole b
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_ND, PyBuffer_FillInfo, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer,
 )
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from ._batch cimport PacketBatch
+from ._bytes cimport raw64
 from ._inbound cimport inbound_batch
 from ._lanes cimport MAX_THREADS, Lanes, job_t, lanes_of
 from ._outbound cimport outbound_batch
 from ._sad cimport CoreSAD
 from ._types cimport BUNDLE_BIT, SA_IN_USE, SA_OUTBOUND, ST_OK, sa_t, table_t, verdict_t
-
-import operator
 
 import numpy as np
 
@@ -101,9 +101,15 @@ cdef Result new_result(Py_ssize_t n):
 
 
 cdef void count_ok(Result result) noexcept nogil:
-    cdef Py_ssize_t i, ok = 0
-    for i in range(result.n):
-        ok += result.verdict.status[i] == ST_OK
+    cdef Py_ssize_t i = 0, ok = 0
+    cdef const uint8_t *status = result.verdict.status
+    while i < result.n:
+        if result.n - i >= 8 and raw64(status + i) == 0:
+            ok += 8         # ST_OK is 0
+            i += 8
+        else:
+            ok += status[i] == ST_OK
+            i += 1
     result.ok = ok
 
 
@@ -242,8 +248,7 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
         if sad.slow is not None:
             return sad.slow.encapsulate(batch, handle, iv)
         result = new_result(n)
-        _copy_handles(handle, result.verdict.handle, n)
-        bundles = _check_handles(sad, result, stride)
+        bundles = _check_handles(sad, result, _copy_handles(handle, result.verdict.handle, n), stride)
         if threads == 1 or iv is not None:
             with nogil:
                 outbound_batch(&sad.table, &batch.view, &result.verdict, iv_at, stride, bundles)
@@ -272,34 +277,39 @@ cdef bint _plain(handle):
     return not isinstance(handle, np.ndarray) or (<object> handle).flags.c_contiguous
 
 
-cdef int _copy_handles(handle, int64_t *to, Py_ssize_t n) except -1:
-    """The caller's array may change under our feet, so it is copied before it is checked."""
+cdef Py_ssize_t _copy_handles(handle, int64_t *to, Py_ssize_t n) except -1:
+    """The caller's array may change under our feet, so it is copied before it is checked.
+
+    Returns how many are different at most: 1 for a single handle.
+    """
     cdef Py_buffer view
     cdef Py_ssize_t i
     cdef int64_t one
+    cdef int overflow = 0
     cdef const int64_t[::1] converted
-    if hasattr(handle, "__index__") and not getattr(handle, "shape", ()):
-        number = operator.index(handle)
-        one = number if 0 < number < 1 << 63 else -1
+    if type(handle) is int or hasattr(handle, "__index__") and not getattr(handle, "shape", ()):
+        one = PyLong_AsLongLongAndOverflow(handle, &overflow)
+        if overflow:
+            one = -1
         for i in range(n):
             to[i] = one
-        return 0
+        return n > 0
     if PyObject_CheckBuffer(handle) and _plain(handle):
         PyObject_GetBuffer(handle, &view, PyBUF_FORMAT | PyBUF_ND)
         try:
             if view.ndim == 1 and view.itemsize == 8 and view.format[0] in (c"l", c"q") and view.len == n * 8:
                 memcpy(to, view.buf, view.len)
-                return 0
+                return n
         finally:
             PyBuffer_Release(&view)
     converted = _handles(handle, n)
     if n:
         memcpy(to, &converted[0], n * 8)
-    return 0
+    return n
 
 
-cdef int _check_handles(CoreSAD sad, Result result, int64_t iv_len) except -1:
-    """Raise unless every handle names an outbound SA or a bundle of ours, with IVs of `iv_len` bytes (-1: any).
+cdef int _check_handles(CoreSAD sad, Result result, Py_ssize_t n, int64_t iv_len) except -1:
+    """Raise unless each of the first n handles names an outbound SA or a bundle of ours, with IVs of `iv_len` bytes (-1: any).
 
     Returns whether there are bundles.
     """
@@ -310,7 +320,7 @@ cdef int _check_handles(CoreSAD sad, Result result, int64_t iv_len) except -1:
     cdef uint32_t index
     cdef bint bundles = False
     with nogil:
-        for i in range(result.n):
+        for i in range(n):
             h = result.verdict.handle[i]
             if i and h == result.verdict.handle[i - 1]:
                 continue

@@ -28,13 +28,17 @@ cdef int by_suite(table_t *t, work_t *work, int n, int16_t *following, uint8_t *
     return found
 
 
-cdef void run_mac(const suite_t *suite, work_t **group, int n) noexcept nogil:
+cdef inline work_t *work_of(op_t *cipher) noexcept nogil:
+    return <work_t *> cipher
+
+
+cdef void run_mac(const suite_t *suite, op_t **ciphers, int n) noexcept nogil:
     """Compute a group's tags, ESN's high half behind what they cover for that time."""
     cdef op_t *ops[CHUNK]
     cdef int k
     cdef work_t *w
     for k in range(n):
-        w = group[k]
+        w = work_of(ciphers[k])
         if w.hi != NULL:
             memcpy(w.saved, w.hi, 4)
             put_be32(w.hi, <uint32_t> (w.seq >> 32))
@@ -43,54 +47,53 @@ cdef void run_mac(const suite_t *suite, work_t **group, int n) noexcept nogil:
         suite.mac.compute(suite.mac_ctx, ops, n)
     else:
         for k in range(n):
-            ops[k].key = group[k].sa.key + suite.few_mac_ofs
+            ops[k].key = work_of(ciphers[k]).sa.key + suite.few_mac_ofs
         suite.few_mac.compute(suite.few_ctx, ops, n)
     for k in range(n):
-        w = group[k]
+        w = work_of(ciphers[k])
         if w.hi != NULL:
             memcpy(w.hi, w.saved, 4)
 
 
-cdef void to_few(const suite_t *suite, work_t **group, op_t **ciphers, int n) noexcept nogil:
+cdef void to_few(const suite_t *suite, op_t **ciphers, int n) noexcept nogil:
     """Point a small group's operations to the states that the other provider keyed."""
     cdef int k
     for k in range(n):
-        ciphers[k].key = group[k].sa.key + suite.few_cipher_ofs
+        ciphers[k].key = work_of(ciphers[k]).sa.key + suite.few_cipher_ofs
 
 
-cdef void seal_group(const suite_t *suite, work_t **group, op_t **ciphers, int n) noexcept nogil:
+cdef void seal_group(const suite_t *suite, op_t **ciphers, int n) noexcept nogil:
     cdef int k
     cdef work_t *w
     if n < suite.few_encrypt:
-        to_few(suite, group, ciphers, n)
+        to_few(suite, ciphers, n)
         suite.few_cipher.encrypt(suite.few_ctx, ciphers, n)
     elif suite.cipher != NULL:
         suite.cipher.encrypt(suite.cipher_ctx, ciphers, n)
     if suite.mac != NULL:
-        run_mac(suite, group, n)
+        run_mac(suite, ciphers, n)
         for k in range(n):
-            w = group[k]
+            w = work_of(ciphers[k])
             memcpy(w.icv, w.tag, w.sa.icv_len)
 
 
-cdef void open_group(const suite_t *suite, work_t **group, op_t **ciphers, int n) noexcept nogil:
+cdef void open_group(const suite_t *suite, op_t **ciphers, int n) noexcept nogil:
     cdef int k, good = n
     cdef work_t *w
     if suite.mac != NULL:
-        run_mac(suite, group, n)
+        run_mac(suite, ciphers, n)
         good = 0
         for k in range(n):
-            w = group[k]
+            w = work_of(ciphers[k])
             if w.mac.good and bytes_equal(w.tag, w.icv, w.sa.icv_len):
-                ciphers[good] = &w.cipher
-                group[good] = w
+                ciphers[good] = ciphers[k]
                 good += 1
             else:
                 w.status = ST_AUTH_FAILED
     if suite.cipher == NULL or not good:
         return
     if good < suite.few_decrypt:
-        to_few(suite, group, ciphers, good)
+        to_few(suite, ciphers, good)
         suite.few_cipher.decrypt(suite.few_ctx, ciphers, good)
     else:
         suite.cipher.decrypt(suite.cipher_ctx, ciphers, good)
@@ -98,41 +101,40 @@ cdef void open_group(const suite_t *suite, work_t **group, op_t **ciphers, int n
 
 cdef inline void run(table_t *t, work_t *work, int n, bint seal) noexcept nogil:
     """Call seal_group or open_group for the pending packets of each suite."""
-    cdef work_t *group[CHUNK]
     cdef op_t *ciphers[CHUNK]
     cdef int16_t following[CHUNK]
     cdef uint8_t suites[CHUNK]
-    cdef int k, i, m = 0, found
-    cdef uint8_t suite = 0
-    cdef bint mixed = False
-    for k in range(n):
-        if work[k].status == PENDING:
-            if m and work[k].suite != suite:
-                mixed = True
+    cdef int k = 0, i, m = 0, found = 1
+    cdef uint8_t suite
+    cdef work_t *w = work
+    cdef work_t *end = work + n
+    while w < end and w.status != PENDING:
+        w += 1
+    if w == end:
+        return
+    suite = w.suite
+    suites[0] = suite
+    while w < end:
+        if w.status == PENDING:
+            if w.suite != suite:
+                found = by_suite(t, work, n, following, suites)
                 break
-            suite = work[k].suite
-            group[m] = &work[k]
-            ciphers[m] = &work[k].cipher
+            ciphers[m] = &w.cipher
             m += 1
-    if not mixed:
-        suites[0] = suite
-        found = 1 if m else 0
-    else:
-        found = by_suite(t, work, n, following, suites)
+        w += 1
     for i in range(found):
-        if mixed:
+        if w < end:
             m = 0
             k = t.group[suites[i]]
             t.group[suites[i]] = -1
             while k >= 0:
-                group[m] = &work[k]
                 ciphers[m] = &work[k].cipher
                 m += 1
                 k = following[k]
         if seal:
-            seal_group(&t.suites[suites[i]], group, ciphers, m)
+            seal_group(&t.suites[suites[i]], ciphers, m)
         else:
-            open_group(&t.suites[suites[i]], group, ciphers, m)
+            open_group(&t.suites[suites[i]], ciphers, m)
 
 
 cdef void seal_chunk(table_t *t, work_t *work, int n) noexcept nogil:

@@ -23,11 +23,11 @@ from ._lookup cimport bucket_of, chain_head, choose, kin_of, part_of
 from ._types cimport (
     CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_,
     IPPROTO_NONE_, IPPROTO_UDP_, MAX_LAYERS, PENDING,
-    SA_ANY_MODE, SA_DECAP_DSCP, SA_ECN, SA_ESN, SA_STRICT_PADDING, SA_TUNNEL,
+    SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_USUAL,
     ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK,
     ST_REPLAYED,
     SCRATCH,
-    found_t, item_t, outer_t, sa_t, shape_t, suite_t, table_t, verdict_t, view_t, waiting_t, work_t,
+    found_t, item_t, outer_t, sa_t, shape_t, table_t, verdict_t, view_t, waiting_t, work_t,
 )
 from ._window cimport esn_infer, window_check, window_mark
 
@@ -348,6 +348,12 @@ cdef void look_ahead(table_t *t, const item_t *items, work_t *work, int n) noexc
                 prefetch_w(<uint8_t *> &t.sas[w.head - 1] + 64)
 
 
+cdef inline bint is_usual(const sa_t *sa, const found_t *at) noexcept nogil:
+    """A SA_USUAL, first of its chain, that `choose` would choose, and IPv4 without options or UDP?"""
+    return (at.esp == at.ip + 20 and (sa.flags & (SA_USUAL | SA_OUTBOUND)) == SA_USUAL
+            and (sa.flags & SA_DST_ANY or raw32(sa.dst) == raw32(at.ip + 16)))
+
+
 cdef uint8_t admit_any(table_t *t, const view_t *batch, const item_t *item, work_t *work, int k,
                        sa_t *sa, const shape_t *shape, uint64_t *seq) noexcept nogil:
     """`admit`, and the operations filled, for every kind of SA."""
@@ -376,14 +382,15 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
     cdef bint many = t.high_water > FEW_SAS
     cdef work_t *w
     cdef sa_t *sa
-    cdef const suite_t *suite
     cdef uint8_t status
     cdef uint64_t seq
-    cdef int64_t handle
     cdef uint32_t head
+    cdef int64_t *handles = out.handle + items[0].index      # at depth 0 the chunk is a run of the batch
+    cdef uint64_t *seqs = out.seq + items[0].index
     cdef shape_t aead
     aead.kind = CLASS_AEAD
     aead.iv_len = 8
+    aead.salt_len = 4
     aead.block = 1
     if many:
         look_ahead(t, items, work, n)
@@ -401,37 +408,36 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
                 head = chain_head(t, raw32(w.at.esp))
         sa = NULL
         seq = 0
-        handle = 0
-        if status == PENDING:
+        if status == PENDING and head and is_usual(&t.sas[head - 1], &w.at):
+            # most packets of most users: the same as below with most questions answered
+            sa = &t.sas[head - 1]
+            if many:
+                prefetch_state(sa, &t.suites[sa.suite])
+            w.usual = True
+            w.suite = sa.suite
+            status = ST_MALFORMED
+            if esp_fits(sa, &aead, &w.at):
+                status = admit(epoch, work, k, sa, False, &w.at, &seq)
+            if status == PENDING:
+                esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, seq)
+        elif status == PENDING:
+            w.usual = False
             sa = choose(t, head, &w.at)
             status = ST_NO_SA
-        if sa != NULL:
-            handle = sa.handle
-            suite = &t.suites[sa.suite]
-            w.suite = sa.suite
-            if many:
-                prefetch_state(sa, suite)
-            if suite.shape.kind == CLASS_AEAD and not sa.flags & SA_ESN:
-                # most packets of most users: the same code with most of its questions answered
-                w.usual = w.at.version == 4 and w.at.hdr_len == 20 and not sa.flags & (SA_TUNNEL | SA_ANY_MODE)
-                status = ST_MALFORMED
-                if esp_fits(sa, &aead, &w.at):
-                    status = admit(epoch, work, k, sa, False, &w.at, &seq)
-                if status == PENDING:
-                    aead.salt_len = suite.shape.salt_len
-                    esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, seq)
-            else:
-                w.usual = False
-                status = admit_any(t, batch, &items[k], work, k, sa, &suite.shape, &seq)
-            if status == ST_OK:
-                return k
+            if sa != NULL:
+                if many:
+                    prefetch_state(sa, &t.suites[sa.suite])
+                w.suite = sa.suite
+                status = admit_any(t, batch, &items[k], work, k, sa, &t.suites[sa.suite].shape, &seq)
+        if status == ST_OK:
+            return k
         w.sa = sa
         w.seq = seq
         w.status = status
         w.begun = False
         if depth == 0:
-            out.handle[items[k].index] = handle
-            out.seq[items[k].index] = seq
+            handles[k] = sa.handle if sa != NULL else 0
+            seqs[k] = seq
     return n
 
 
@@ -451,7 +457,6 @@ cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *strip
     """The ICV's verdict, window mark, strip."""
     cdef const shape_t *shape
     cdef sa_t *sa = w.sa
-    cdef uint32_t flags = sa.flags
     cdef found_t at
     if not w.cipher.good:
         shape = &t.suites[w.suite].shape
@@ -464,15 +469,15 @@ cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *strip
     mark(sa, w.seq)
     if w.usual:
         at.ip = w.at.ip
-        at.esp = w.at.esp
+        at.esp = at.ip + 20
         at.esp_len = w.at.esp_len
         at.version = 4
         at.hdr_len = 20
-        w.status = strip(t, sa, flags & ~<uint32_t> (SA_TUNNEL | SA_ANY_MODE), 8, &at, stripped)
+        w.status = strip(t, sa, sa.flags & ~<uint32_t> SA_ANY_MODE, 8, &at, stripped)
     elif w.at.proto == IPPROTO_AH_:
         w.status = strip_ah(t, sa, &w.at, stripped)
     else:
-        w.status = strip(t, sa, flags, t.suites[w.suite].shape.iv_len, &w.at, stripped)
+        w.status = strip(t, sa, sa.flags, t.suites[w.suite].shape.iv_len, &w.at, stripped)
 
 
 cdef void restore(const table_t *t, work_t *work, int n) noexcept nogil:

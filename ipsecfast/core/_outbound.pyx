@@ -21,13 +21,11 @@ from ._lookup cimport part_of
 from ._types cimport (
     BUNDLE_BIT, CHUNK, CLASS_AEAD, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_,
     IV_COUNTER, IV_RANDOM, MAX_LAYERS, PENDING, SCRATCH,
-    SA_AH, SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_HAS_ADDRESS, SA_TUNNEL, SA_UDP, SA_V6,
+    SA_AH, SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_HAS_ADDRESS, SA_TUNNEL, SA_UDP, SA_USUAL,
+    SA_V6,
     ST_CRYPTO_FAILED, ST_FRAGMENT, ST_MALFORMED, ST_NO_ROOM, ST_OK, ST_SEQ_EXHAUSTED,
     bundle_t, sa_t, shape_t, table_t, verdict_t, view_t, work_t,
 )
-
-cdef enum:
-    UNUSUAL = SA_TUNNEL | SA_UDP | SA_ESN | SA_V6 | SA_AH
 
 # One packet's lengths and places, in registers: stores to packets make a compiler read work_t and sa_t again
 cdef struct plan_t:
@@ -297,43 +295,57 @@ cdef inline bint parse(const sa_t *sa, const uint8_t *old_ip, int64_t length, ip
 cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low, int64_t room,
                          const uint8_t *iv, uint64_t given, uint8_t *scratch) noexcept nogil:
     cdef ip_t ip
+    w.usual = False
     if not parse(sa, old_ip, length, &ip):
         return ST_MALFORMED
     return protect(t, w, sa, &t.suites[sa.suite].shape, sa.flags, &ip, old_ip, low, room, iv, given, scratch)
 
 
-cdef inline uint8_t prepare(table_t *t, const view_t *batch, int64_t i, work_t *w, sa_t *sa, const uint8_t *iv,
-                            uint8_t *scratch) noexcept nogil:
-    """Everything in front of the cipher: PENDING or a refusal."""
-    cdef uint8_t *base = batch.base
-    cdef uint8_t *low = base + batch.slot_offset[i]
-    cdef uint8_t *old_ip = base + batch.offset[i]
-    cdef int64_t room = batch.slot_length[i], length = batch.length[i]
-    cdef uint32_t flags = sa.flags
+cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low,
+                       uint8_t *high) noexcept nogil:
+    """`protect` for most packets of most users, a SA_USUAL's that find room in place; False: nothing was done."""
     cdef ip_t ip
+    cdef plan_t p
     cdef shape_t shape
-    w.suite = sa.suite
-    if (t.suites[sa.suite].shape.kind == CLASS_AEAD and not flags & UNUSUAL and iv == NULL
-            and ip4_plain(old_ip, length, &ip)):
-        # most packets of most users: the same code with most of its questions answered
-        shape.kind = CLASS_AEAD
-        shape.iv_kind = IV_COUNTER
-        shape.iv_len = 8
-        shape.align_mask = 3
-        shape.salt_len = t.suites[sa.suite].shape.salt_len
-        return protect(t, w, sa, &shape, flags & ~<uint32_t> UNUSUAL, &ip, old_ip, low, room, NULL, 0, NULL)
-    return protect_any(t, w, sa, old_ip, length, low, room, iv, 0, scratch)
+    cdef uint64_t seq = sa.seq + 1
+    cdef uint8_t *start = old_ip - 16
+    if not ip4_plain(old_ip, length, &ip) or seq >> 32:
+        return False
+    p.data_len = ip.total - 20
+    p.pad_len = (<uint32_t> 0 - (p.data_len + 2)) & 3
+    p.clear_len = p.data_len + p.pad_len + 2
+    p.next_header = ip.proto
+    p.esp_len = 16 + p.clear_len + sa.icv_len
+    p.total = 20 + p.esp_len
+    if start < low or high - start < p.total or p.total > 65535:
+        return False
+    sa.seq = seq
+    ip4_move(start, old_ip, 20, p.total, IPPROTO_ESP_)
+    trailer(start + 36, &p, sa.icv_len)
+    put_raw32(start + 20, sa.spi_be)
+    put_be32(start + 24, <uint32_t> seq)
+    put_be64(start + 28, seq ^ sa.word[0])
+    shape.kind = CLASS_AEAD
+    shape.iv_len = 8
+    shape.salt_len = 4
+    esp_ops(w, sa, &shape, False, start + 20, p.esp_len, seq)
+    w.at.ip = start
+    w.at.total = p.total
+    w.seq = seq
+    w.usual = True
+    w.status = PENDING
+    return True
 
 
 cdef inline uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
     """After the crypto: OK, or what went wrong; the last of a packet's bytes are written."""
     if w.status != PENDING:
         return w.status
-    if w.at.proto == IPPROTO_AH_:
+    if not w.usual and w.at.proto == IPPROTO_AH_:
         ah_restore(w, t.suites[w.suite].shape.iv_len, True)
     if not (w.cipher.good and w.mac.good):
         return ST_CRYPTO_FAILED
-    if w.sa.flags & SA_UDP and w.at.version == 6:
+    if not w.usual and w.sa.flags & SA_UDP and w.at.version == 6:
         udp6_checksum(w.at.ip, w.at.ip + w.at.hdr_len, w.at.total - w.at.hdr_len)
     w.sa.packets += 1
     w.sa.bytes += w.at.total
@@ -352,7 +364,6 @@ cdef inline void refuse(view_t *batch, verdict_t *out, int64_t i, sa_t *sa, uint
 
 cdef inline void succeed(view_t *batch, verdict_t *out, int64_t i, const work_t *w) noexcept nogil:
     out.status[i] = ST_OK
-    out.layer[i] = 0
     out.seq[i] = w.seq
     batch.offset[i] = w.at.ip - batch.base
     batch.length[i] = <int32_t> w.at.total
@@ -362,24 +373,37 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
                 int64_t iv_stride) noexcept nogil:
     cdef work_t *work = t.work
     cdef work_t *w
+    cdef sa_t *sa
     cdef bint many = t.high_water > FEW_SAS
     cdef int k
     cdef int64_t i
-    for k in range(n):
-        w = &work[k]
-        w.sa = &t.sas[<uint32_t> out.handle[start + k] - 1]
-        if many:
-            prefetch_w(w.sa)
-            prefetch_w(<uint8_t *> w.sa + 64)
+    cdef uint8_t *base = batch.base
+    cdef uint8_t *low
+    cdef uint8_t *ip
+    cdef const int64_t *offset = batch.offset + start
+    cdef const int32_t *length = batch.length + start
+    cdef const int64_t *handle = out.handle + start
+    if many:
+        for k in range(n):
+            sa = &t.sas[<uint32_t> handle[k] - 1]
+            prefetch_w(sa)
+            prefetch_w(<uint8_t *> sa + 64)
     for k in range(n):
         i = start + k
         w = &work[k]
+        sa = &t.sas[<uint32_t> handle[k] - 1]
+        w.sa = sa
+        w.suite = sa.suite
         if k + 6 < n:
-            prefetch(batch.base + batch.offset[i + 6])
-            prefetch(batch.base + batch.offset[i + 6] + batch.length[i + 6])
+            prefetch(base + offset[k + 6])
+            prefetch(base + offset[k + 6] + length[k + 6])
         if many:
-            prefetch_state(w.sa, &t.suites[w.sa.suite])
-        w.status = prepare(t, batch, i, w, w.sa, ivs + i * iv_stride if ivs != NULL else NULL, t.scratch + k * SCRATCH)
+            prefetch_state(sa, &t.suites[sa.suite])
+        low = base + batch.slot_offset[i]
+        ip = base + offset[k]
+        if ivs != NULL or not sa.flags & SA_USUAL or not usual(w, sa, ip, length[k], low, low + batch.slot_length[i]):
+            w.status = protect_any(t, w, sa, ip, length[k], low, batch.slot_length[i],
+                                   ivs + i * iv_stride if ivs != NULL else NULL, 0, t.scratch + k * SCRATCH)
     seal_chunk(t, work, n)
     for k in range(n):
         w = &work[k]
@@ -526,6 +550,7 @@ cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_
     """
     cdef int64_t start = 0
     cdef int n
+    memset(out.layer, 0, batch.n)
     while start < batch.n:
         n = <int> (batch.n - start) if batch.n - start < t.chunk else t.chunk
         if bundles:

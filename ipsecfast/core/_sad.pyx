@@ -17,8 +17,8 @@ from ._types cimport (
     IV_RANDOM, MAX_LAYERS, MAX_SUITES, N_STATUS, SCRATCH,
     SA_AH, SA_ANY_MODE, SA_COPY_DSCP, SA_DECAP_DSCP, SA_DF_COPY, SA_DF_SET, SA_DST_ANY, SA_ECN, SA_ESN, SA_FLOW_COPY,
     SA_HAS_ADDRESS, SA_IN_USE, SA_MATCH_SRC, SA_OUTBOUND, SA_STRICT_PADDING,
-    SA_TUNNEL, SA_UDP, SA_V6,
-    bucket_t, bundle_t, sa_t, suite_t, table_t,
+    SA_TUNNEL, SA_UDP, SA_USUAL, SA_V6,
+    bucket_t, bundle_t, sa_t, shape_t, suite_t, table_t,
 )
 from ._window cimport window_mark, window_words
 
@@ -540,6 +540,8 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
     memset(s, 0, sizeof(sa_t))
     _describe(s, sa, outbound)
     s.suite = <uint8_t> _suite(self, sa)
+    if _usual(s.flags, &t.suites[s.suite].shape):
+        s.flags |= SA_USUAL
     if _duplicate(t, s):
         raise DuplicateSAError(
             f"an {'outbound' if outbound else 'inbound'} SA with SPI 0x{sa.spi:08x}, destination {sa.dst} and protocol "
@@ -572,6 +574,14 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
         t.n_ah += 1
     wipe(&fresh, sizeof(fresh))
     return s.handle
+
+
+cdef bint _usual(uint32_t flags, const shape_t *shape) noexcept:
+    """May this SA's usual packets go the short way through `_outbound` or `_inbound`?"""
+    cdef uint32_t not_so = SA_ESN | SA_V6 | SA_AH | SA_ANY_MODE | SA_MATCH_SRC
+    if flags & SA_OUTBOUND:
+        not_so |= SA_TUNNEL | SA_UDP
+    return shape.kind == CLASS_AEAD and shape.salt_len == 4 and not flags & not_so
 
 
 cdef int _describe(sa_t *s, sa, bint outbound) except -1:

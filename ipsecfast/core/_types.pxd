@@ -153,6 +153,7 @@ cdef enum:
     SA_IN_USE = 0x8000
     SA_AH = 0x10000
     SA_MATCH_SRC = 0x20000
+    SA_USUAL = 0x40000        # an AEAD without ESN over IPv4, as most users have: goes the short way
 
 # One SA.  Line 0 is all that most packets need, line 1 lookup and counters, line 2 tunnels.
 cdef struct sa_t:
@@ -209,28 +210,28 @@ cdef struct found_t:
     uint8_t *ip               # first byte of the IP header
     uint8_t *esp              # SPI; AH's header starts 4 bytes in front of it
     uint32_t esp_len          # SPI to the end of the packet or UDP datagram
-    uint32_t hdr_len          # IP header(s) without UDP
     uint32_t total            # of the protected packet: IP header to its end
+    uint32_t hdr_len          # IP header(s) without UDP
     uint32_t next_ofs         # where the header in front names what follows
     uint8_t version           # 4 or 6
     uint8_t proto             # ESP or AH
 
-# One packet on its way through a chunk
+# One packet on its way through a chunk; what usual packets need stands in front
 cdef struct work_t:
-    found_t at
+    op_t cipher               # first: an operation's address is its work item's
     sa_t *sa
-    uint64_t seq
     uint8_t status
     uint8_t suite
     uint8_t begun             # decryption may have changed the bytes
-    uint8_t usual             # IPv4 without options, an AEAD without ESN, transport mode
-    uint8_t saved[4]          # what stands in ESN's high half's place when no MAC is computed
+    uint8_t usual             # of a SA_USUAL, IPv4 without options or UDP: of `at` nothing behind total need be set
     uint32_t head             # first candidate, index + 1
+    uint64_t seq
+    found_t at
+    uint8_t nonce[16]
+    op_t mac
     uint8_t *icv              # a separate ICV: what to compare with, or where to write it
     uint8_t *hi               # where ESN's high half stands during the MAC; NULL: not needed
-    op_t cipher
-    op_t mac
-    uint8_t nonce[16]
+    uint8_t saved[4]          # what stands in ESN's high half's place when no MAC is computed
     uint8_t aad[16]
     uint8_t tag[MAX_MAC]
     # AH: what of the packet is zero while the ICV is computed (RFC 4302 sec. 3.3.3)
