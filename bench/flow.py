@@ -117,17 +117,25 @@ class Flow:
 
     def encapsulate(self) -> int:
         """Protect all packets; how many are OK."""
-        threads, tx = self.cell.threads, self._tx
+        threads, tx, good = self.cell.threads, self._tx, 0
         if threads == 1:
-            return sum(encapsulate(batch, tx, handle).ok for batch, handle in self._work)
-        return sum(encapsulate(batch, tx, handle, threads=threads).ok for batch, handle in self._work)
+            for batch, handle in self._work:
+                good += encapsulate(batch, tx, handle).ok
+        else:
+            for batch, handle in self._work:
+                good += encapsulate(batch, tx, handle, threads=threads).ok
+        return good
 
     def decapsulate(self) -> int:
         """Take them back; how many are OK."""
-        threads, rx = self.cell.threads, self._rx
+        threads, rx, good = self.cell.threads, self._rx, 0
         if threads == 1:
-            return sum(decapsulate(batch, rx).ok for batch, _ in self._work)
-        return sum(decapsulate(batch, rx, threads=threads).ok for batch, _ in self._work)
+            for batch, _ in self._work:
+                good += decapsulate(batch, rx).ok
+        else:
+            for batch, _ in self._work:
+                good += decapsulate(batch, rx, threads=threads).ok
+        return good
 
     def lap(self) -> Lap:
         self._caches.empty()

@@ -65,6 +65,23 @@ cdef inline bint esp_fits(const sa_t *sa, const shape_t *shape, const found_t *a
     return at.esp_len >= overhead + 2 and not (at.esp_len - overhead) & (shape.block - 1)
 
 
+cdef inline void usual_ops(work_t *w, const sa_t *sa, uint32_t icv_len, uint8_t *esp, uint32_t esp_len,
+                           uint64_t iv) noexcept nogil:
+    """`esp_ops` for a SA_USUAL, with what its caller has in registers; iv as it stands in memory."""
+    cdef op_t *op = &w.cipher
+    cdef uint32_t text_len = esp_len - 16 - icv_len
+    op.key = sa.key
+    op.text = esp + 16
+    op.aad = esp
+    op.nonce = w.nonce
+    op.tag = esp + 16 + text_len
+    op.text_len = text_len
+    op.aad_len = 8
+    op.tag_len = icv_len
+    put_raw32(w.nonce, sa.salt)
+    put_raw64(w.nonce + 4, iv)
+
+
 cdef inline void prefetch_state(const sa_t *sa, const suite_t *suite) noexcept nogil:
     """Ask for what short packets need of a state: round keys in front, GHASH's lowest powers or a MAC at the end."""
     prefetch(sa.key)

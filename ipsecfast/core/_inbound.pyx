@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memset
 
 from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore
 from ._bytes cimport be16, be32, little64, prefetch, prefetch_w, raw32, raw64
-from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state
+from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
 from ._ip cimport FRAG_FIRST, FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_parse, ip_set_tos, ip_t, ip_tos, is_walked
 from ._lookup cimport bucket_of, chain_head, choose, kin_of, part_of
 from ._types cimport (
@@ -390,7 +390,6 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
     cdef shape_t aead
     aead.kind = CLASS_AEAD
     aead.iv_len = 8
-    aead.salt_len = 4
     aead.block = 1
     if many:
         look_ahead(t, items, work, n)
@@ -419,7 +418,7 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
             if esp_fits(sa, &aead, &w.at):
                 status = admit(epoch, work, k, sa, False, &w.at, &seq)
             if status == PENDING:
-                esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, seq)
+                usual_ops(w, sa, sa.icv_len, w.at.esp, w.at.esp_len, raw64(w.at.esp + 8))
         elif status == PENDING:
             w.usual = False
             sa = choose(t, head, &w.at)

@@ -14,8 +14,9 @@ from libc.string cimport memcpy, memmove, memset
 from ._ah cimport ah_coverable, ah_len_for, ah_ops, ah_restore
 from ._bytes cimport (
     be16, be32, little64, prefetch, prefetch_w, put_be16, put_be32, put_be64, put_raw16, put_raw32, put_raw64, raw32,
+    sum_fold, swap64,
 )
-from ._esp cimport count_refusal, esp_ops, prefetch_state, seal_chunk
+from ._esp cimport count_refusal, esp_ops, prefetch_state, seal_chunk, usual_ops
 from ._ip cimport FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_head, ip_parse, ip_t, ip_tos, udp6_checksum
 from ._lookup cimport part_of
 from ._types cimport (
@@ -301,13 +302,13 @@ cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64
     return protect(t, w, sa, &t.suites[sa.suite].shape, sa.flags, &ip, old_ip, low, room, iv, given, scratch)
 
 
-cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low,
-                       uint8_t *high) noexcept nogil:
+cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low, int64_t room,
+                       uint64_t *number) noexcept nogil:
     """`protect` for most packets of most users, a SA_USUAL's that find room in place; False: nothing was done."""
     cdef ip_t ip
     cdef plan_t p
-    cdef shape_t shape
-    cdef uint64_t seq = sa.seq + 1
+    cdef uint64_t seq = sa.seq + 1, iv = swap64(seq ^ sa.word[0])
+    cdef uint32_t icv_len = sa.icv_len, spi_be = sa.spi_be
     cdef uint8_t *start = old_ip - 16
     if not ip4_plain(old_ip, length, &ip) or seq >> 32:
         return False
@@ -315,44 +316,45 @@ cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uin
     p.pad_len = (<uint32_t> 0 - (p.data_len + 2)) & 3
     p.clear_len = p.data_len + p.pad_len + 2
     p.next_header = ip.proto
-    p.esp_len = 16 + p.clear_len + sa.icv_len
-    p.total = 20 + p.esp_len
-    if start < low or high - start < p.total or p.total > 65535:
+    p.total = 36 + p.clear_len + icv_len
+    if start < low or low + room - start < p.total or p.total > 65535:
         return False
     sa.seq = seq
-    ip4_move(start, old_ip, 20, p.total, IPPROTO_ESP_)
-    trailer(start + 36, &p, sa.icv_len)
-    put_raw32(start + 20, sa.spi_be)
-    put_be32(start + 24, <uint32_t> seq)
-    put_be64(start + 28, seq ^ sa.word[0])
-    shape.kind = CLASS_AEAD
-    shape.iv_len = 8
-    shape.salt_len = 4
-    esp_ops(w, sa, &shape, False, start + 20, p.esp_len, seq)
-    w.at.ip = start
+    sa.packets += 1                           # here, where it costs no waiting; `sealed` takes back what goes wrong
+    sa.bytes += p.total
+    number[0] = seq
+    usual_ops(w, sa, icv_len, start + 20, p.total - 20, iv)
     w.at.total = p.total
-    w.seq = seq
     w.usual = True
     w.status = PENDING
+    ip4_move(start, old_ip, 20, p.total, IPPROTO_ESP_)
+    put_raw32(start + 20, spi_be)
+    put_be32(start + 24, <uint32_t> seq)
+    put_raw64(start + 28, iv)
+    trailer(start + 36, &p, 8)                # no AEAD's ICV is shorter
     return True
 
 
-cdef inline uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
+cdef uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
     """After the crypto: OK, or what went wrong; the last of a packet's bytes are written."""
     if w.status != PENDING:
         return w.status
-    if not w.usual and w.at.proto == IPPROTO_AH_:
+    if w.usual:                               # `chunk` has dealt with those that are well
+        w.sa.packets -= 1
+        w.sa.bytes -= w.at.total
+        return ST_CRYPTO_FAILED
+    if w.at.proto == IPPROTO_AH_:
         ah_restore(w, t.suites[w.suite].shape.iv_len, True)
     if not (w.cipher.good and w.mac.good):
         return ST_CRYPTO_FAILED
-    if not w.usual and w.sa.flags & SA_UDP and w.at.version == 6:
+    if w.sa.flags & SA_UDP and w.at.version == 6:
         udp6_checksum(w.at.ip, w.at.ip + w.at.hdr_len, w.at.total - w.at.hdr_len)
     w.sa.packets += 1
     w.sa.bytes += w.at.total
     return ST_OK
 
 
-cdef inline void refuse(view_t *batch, verdict_t *out, int64_t i, sa_t *sa, uint8_t status,
+cdef void refuse(view_t *batch, verdict_t *out, int64_t i, sa_t *sa, uint8_t status,
                         uint8_t layer) noexcept nogil:
     out.status[i] = status
     out.layer[i] = layer
@@ -362,7 +364,7 @@ cdef inline void refuse(view_t *batch, verdict_t *out, int64_t i, sa_t *sa, uint
     count_refusal(sa, status)
 
 
-cdef inline void succeed(view_t *batch, verdict_t *out, int64_t i, const work_t *w) noexcept nogil:
+cdef void succeed(view_t *batch, verdict_t *out, int64_t i, const work_t *w) noexcept nogil:
     out.status[i] = ST_OK
     out.seq[i] = w.seq
     batch.offset[i] = w.at.ip - batch.base
@@ -376,37 +378,46 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
     cdef sa_t *sa
     cdef bint many = t.high_water > FEW_SAS
     cdef int k
-    cdef int64_t i
     cdef uint8_t *base = batch.base
     cdef uint8_t *low
     cdef uint8_t *ip
-    cdef const int64_t *offset = batch.offset + start
-    cdef const int32_t *length = batch.length + start
+    cdef int64_t *offset = batch.offset + start
+    cdef int32_t *length = batch.length + start
+    cdef const int64_t *low_offset = batch.slot_offset + start
+    cdef const int32_t *room = batch.slot_length + start
     cdef const int64_t *handle = out.handle + start
+    cdef uint64_t *seq = out.seq + start
+    cdef uint8_t *status = out.status + start
     if many:
         for k in range(n):
             sa = &t.sas[<uint32_t> handle[k] - 1]
             prefetch_w(sa)
             prefetch_w(<uint8_t *> sa + 64)
     for k in range(n):
-        i = start + k
         w = &work[k]
         sa = &t.sas[<uint32_t> handle[k] - 1]
         w.sa = sa
         w.suite = sa.suite
         if k + 6 < n:
-            prefetch(base + offset[k + 6])
-            prefetch(base + offset[k + 6] + length[k + 6])
+            ip = base + offset[k + 6]
+            prefetch_w(ip - 16)         # where the header goes: stores wait for each other
+            prefetch_w(ip)
+            prefetch_w(ip + length[k + 6])
         if many:
             prefetch_state(sa, &t.suites[sa.suite])
-        low = base + batch.slot_offset[i]
+        low = base + low_offset[k]
         ip = base + offset[k]
-        if ivs != NULL or not sa.flags & SA_USUAL or not usual(w, sa, ip, length[k], low, low + batch.slot_length[i]):
-            w.status = protect_any(t, w, sa, ip, length[k], low, batch.slot_length[i],
-                                   ivs + i * iv_stride if ivs != NULL else NULL, 0, t.scratch + k * SCRATCH)
+        if ivs != NULL or not sa.flags & SA_USUAL or not usual(w, sa, ip, length[k], low, room[k], &seq[k]):
+            w.status = protect_any(t, w, sa, ip, length[k], low, room[k],
+                                   ivs + (start + k) * iv_stride if ivs != NULL else NULL, 0, t.scratch + k * SCRATCH)
     seal_chunk(t, work, n)
     for k in range(n):
         w = &work[k]
+        if w.usual and w.cipher.good:
+            offset[k] -= 16
+            length[k] = <int32_t> w.at.total
+            status[k] = ST_OK
+            continue
         w.status = sealed(t, w)
         if w.status == ST_OK:
             succeed(batch, out, start + k, w)
