@@ -23,8 +23,6 @@ INLINE = [
     "--param=max-inline-insns-single=2000",
     "--param=large-function-growth=2000",
     "--param=inline-unit-growth=500",
-    # and what is not inline is off the usual path: inside it would take the loop's registers
-    "-fno-inline-functions-called-once",
 ]
 MODULES = [
     "_window",

@@ -8,6 +8,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from ._bytes cimport copy_icv, put_raw64, raw64
 from ._types cimport found_t, sa_t, shape_t, work_t
 
 
@@ -39,4 +40,13 @@ cdef inline bint ah_fits(const sa_t *sa, const shape_t *shape, const found_t *at
 cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len) noexcept nogil
 cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t *limit, uint8_t *scratch,
                  bint seal) noexcept nogil
-cdef void ah_restore(work_t *w, uint32_t iv_len, bint seal) noexcept nogil
+
+
+cdef inline void ah_restore(work_t *w, uint32_t iv_len, bint seal) noexcept nogil:
+    """Put back what the ICV did not see; the ICV itself too unless it is a new one."""
+    if not w.in_place:
+        return
+    put_raw64(w.at.ip, raw64(w.header))
+    put_raw64(w.at.ip + 8, raw64(w.header + 8))
+    if not seal:
+        copy_icv(w.at.esp + 8 + iv_len, w.ah_icv, w.sa.icv_len)

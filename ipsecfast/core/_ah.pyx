@@ -7,7 +7,9 @@ advances and is bounded by the header that it is in.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove, memset
 
-from ._bytes cimport be16, put_be16, put_be32, put_raw16, put_raw32, raw32
+from ._bytes cimport (
+    be16, copy_icv, field16, field8, put_be16, put_be32, put_raw32, put_raw64, raw32, raw64, zero_icv,
+)
 from ._types cimport CLASS_GMAC, SA_DST_ANY, SA_ESN, SA_V6, op_t, sa_t, shape_t, work_t
 
 cdef enum:
@@ -27,11 +29,9 @@ cdef enum:
 
 
 cdef inline void cover4(uint8_t *ip) noexcept nogil:
-    """TOS, flags and offset, TTL, checksum."""
-    ip[1] = 0
-    put_raw16(ip + 6, 0)
-    ip[8] = 0
-    put_raw16(ip + 10, 0)
+    """TOS, flags and offset, TTL, checksum; in whole words, as what reads them next does."""
+    put_raw64(ip, raw64(ip) & ~(field8(0xFF, 1) | field16(0xFFFF, 6)))
+    put_raw64(ip + 8, raw64(ip + 8) & ~(field8(0xFF, 0) | field16(0xFFFF, 2)))
 
 
 cdef inline void cover6(uint8_t *ip) noexcept nogil:
@@ -156,13 +156,14 @@ cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t 
     cdef bint tail = (sa.flags & SA_ESN) != 0 and shape.kind != CLASS_GMAC
     w.in_place = w.at.hdr_len == (20 if w.at.version == 4 else 40) and not (tail and limit - (ip + covered) < 4)
     if w.in_place:
-        memcpy(w.header, ip, 12)
+        memcpy(w.header, ip, 16)
         if w.at.version == 4:
             cover4(ip)
         else:
             cover6(ip)
-        memcpy(w.ah_icv, icv, icv_len)
-        memset(icv, 0, icv_len)
+        if not seal:
+            copy_icv(w.ah_icv, icv, icv_len)
+        zero_icv(icv, icv_len)
     else:
         n = copy_headers(scratch, sa, ip, w.at.hdr_len)
         if n == 0:
@@ -188,12 +189,12 @@ cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t 
     return True
 
 
-cdef void cover_gmac(work_t *w, const sa_t *sa, uint8_t *text, uint32_t covered, const uint8_t *iv,
+cdef inline void cover_gmac(work_t *w, const sa_t *sa, uint8_t *text, uint32_t covered, const uint8_t *iv,
                      uint32_t icv_len) noexcept nogil:
     """RFC 4543 sec. 4: IV and ICV share AH's ICV field; the nonce is salt, then IV."""
     cdef op_t *op = &w.cipher
     put_raw32(w.nonce, sa.salt)
-    memcpy(w.nonce + 4, iv, 8)
+    put_raw64(w.nonce + 4, raw64(iv))
     op.key = sa.key
     op.nonce = w.nonce
     op.aad = text
@@ -207,12 +208,3 @@ cdef void cover_gmac(work_t *w, const sa_t *sa, uint8_t *text, uint32_t covered,
         op.text = w.aad
         op.text_len = 4
         put_be32(w.aad, <uint32_t> (w.seq >> 32))
-
-
-cdef void ah_restore(work_t *w, uint32_t iv_len, bint seal) noexcept nogil:
-    """Put back what the ICV did not see; the ICV itself too unless it is a new one."""
-    if not w.in_place:
-        return
-    memcpy(w.at.ip, w.header, 12)
-    if not seal:
-        memcpy(w.at.esp + 8 + iv_len, w.ah_icv, w.sa.icv_len)

@@ -57,11 +57,27 @@ cdef extern from *:
         if (n == 16) {
             d = (ipf_raw64(x) ^ ipf_raw64(y)) | (ipf_raw64(x + 8) ^ ipf_raw64(y + 8));
             n = 0;
+        } else if (n == 12) {
+            d = (ipf_raw64(x) ^ ipf_raw64(y)) | (ipf_raw32(x + 8) ^ ipf_raw32(y + 8));
+            n = 0;
         }
         for (; n >= 8; n -= 8, x += 8, y += 8) d |= ipf_raw64(x) ^ ipf_raw64(y);
         for (; n; n--, x++, y++) d |= (uint64_t)(*x ^ *y);
         __asm__ volatile("" : "+r"(d));
         return d == 0;
+    }
+    /* copies and zeros of ICVs, which are 12 or 16 bytes nearly always */
+    static inline void ipf_copy_icv(void *to, const void *from, size_t n)
+    {
+        if (n == 12) memcpy(to, from, 12);
+        else if (n == 16) memcpy(to, from, 16);
+        else memcpy(to, from, n);
+    }
+    static inline void ipf_zero_icv(void *to, size_t n)
+    {
+        if (n == 12) memset(to, 0, 12);
+        else if (n == 16) memset(to, 0, 16);
+        else memset(to, 0, n);
     }
     /* a memset that the compiler keeps */
     static inline void ipf_wipe(void *p, size_t n)
@@ -94,4 +110,6 @@ cdef extern from *:
     void prefetch "ipf_prefetch"(const void *p) noexcept nogil
     void prefetch_w "ipf_prefetch_w"(const void *p) noexcept nogil
     int bytes_equal "ipf_equal"(const void *a, const void *b, size_t n) noexcept nogil
+    void copy_icv "ipf_copy_icv"(void *to, const void *source, size_t n) noexcept nogil
+    void zero_icv "ipf_zero_icv"(void *to, size_t n) noexcept nogil
     void wipe "ipf_wipe"(void *p, size_t n) noexcept nogil

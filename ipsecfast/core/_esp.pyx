@@ -7,7 +7,7 @@ PENDING are passed over.
 from libc.stdint cimport int16_t, uint32_t
 from libc.string cimport memcpy
 
-from ._bytes cimport bytes_equal, put_be32
+from ._bytes cimport bytes_equal, copy_icv, put_be32
 from ._types cimport CHUNK, PENDING, ST_AUTH_FAILED, op_t, suite_t, table_t, work_t
 
 
@@ -74,7 +74,7 @@ cdef void seal_group(const suite_t *suite, op_t **ciphers, int n) noexcept nogil
         run_mac(suite, ciphers, n)
         for k in range(n):
             w = work_of(ciphers[k])
-            memcpy(w.icv, w.tag, w.sa.icv_len)
+            copy_icv(w.icv, w.tag, w.sa.icv_len)
 
 
 cdef void open_group(const suite_t *suite, op_t **ciphers, int n) noexcept nogil:

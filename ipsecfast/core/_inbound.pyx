@@ -115,14 +115,20 @@ cdef inline uint8_t locate(const table_t *t, uint8_t *ip, int64_t length, found_
     """Find ESP or AH in the packet at `ip`; PENDING if there is room for SPI and sequence number."""
     cdef ip_t plain
     at.ip = ip
-    if ip4_plain(ip, length, &plain) and plain.proto == IPPROTO_ESP_ and plain.total >= 28:
+    if not ip4_plain(ip, length, &plain) or plain.total < 32:
+        return locate_any(t, length, at)
+    at.hdr_len = 20
+    at.total = plain.total
+    at.next_ofs = 9
+    at.version = 4
+    at.proto = plain.proto
+    if plain.proto == IPPROTO_ESP_:
         at.esp = ip + 20
         at.esp_len = plain.total - 20
-        at.hdr_len = 20
-        at.total = plain.total
-        at.next_ofs = 9
-        at.version = 4
-        at.proto = IPPROTO_ESP_
+        return PENDING
+    if plain.proto == IPPROTO_AH_:
+        at.esp = ip + 24
+        at.esp_len = plain.total - 24
         return PENDING
     return locate_any(t, length, at)
 
@@ -479,16 +485,6 @@ cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *strip
         w.status = strip(t, sa, sa.flags, t.suites[w.suite].shape.iv_len, &w.at, stripped)
 
 
-cdef void restore(const table_t *t, work_t *work, int n) noexcept nogil:
-    """After the ICVs, also wrong ones: AH packets become what they were."""
-    cdef int k
-    cdef work_t *w
-    for k in range(n):
-        w = &work[k]
-        if (w.status == PENDING or w.status == ST_AUTH_FAILED) and w.at.proto == IPPROTO_AH_:
-            ah_restore(w, t.suites[w.suite].shape.iv_len, False)
-
-
 cdef bint meets_chunk(const table_t *t, const item_t *item, uint32_t epoch) noexcept nogil:
     """Does the next layer's SA have packets in the chunk that is being finished?"""
     cdef found_t at
@@ -531,14 +527,15 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
     cdef uint32_t epoch = t.epoch + 1
     cdef int64_t i
     cdef int k, n_inner = 0
+    cdef bint with_ah = t.n_ah != 0
     stripped = stripped_t(NULL, NULL, 0, False)
     t.epoch = epoch
     n = admit_chunk(t, batch, out, items, work, n, depth)
     open_chunk(t, work, n)
-    if t.n_ah:
-        restore(t, work, n)
     for k in range(n):
         w = &work[k]
+        if with_ah and w.at.proto == IPPROTO_AH_ and (w.status == PENDING or w.status == ST_AUTH_FAILED):
+            ah_restore(w, t.suites[w.suite].shape.iv_len, False)      # also after a wrong ICV: as it was
         if w.status == PENDING:
             finish(t, w, epoch, &stripped)
         if w.status != ST_OK:

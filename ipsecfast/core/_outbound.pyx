@@ -222,12 +222,14 @@ cdef inline bint esp_header(table_t *t, const sa_t *sa, const shape_t *shape, ui
 cdef void ah_header(const sa_t *sa, const shape_t *shape, const plan_t *p, uint8_t *ah, uint64_t seq,
                     const uint8_t *iv) noexcept nogil:
     """RFC 4302 sec. 2; ICV and padding are zeros."""
+    cdef uint32_t at
     ah[0] = p.next_header
     ah[1] = <uint8_t> (p.head // 4 - 2)
     put_raw16(ah + 2, 0)
     put_raw32(ah + 4, sa.spi_be)
     put_be32(ah + 8, <uint32_t> seq)
-    memset(ah + 12, 0, p.head - 12)
+    for at in range(12, p.head, 4):
+        put_raw32(ah + at, 0)
     if iv != NULL:
         memcpy(ah + 12, iv, shape.iv_len)
     elif shape.iv_kind == IV_COUNTER:

@@ -236,7 +236,7 @@ cdef struct work_t:
     uint8_t tag[MAX_MAC]
     # AH: what of the packet is zero while the ICV is computed (RFC 4302 sec. 3.3.3)
     bint in_place             # and has to be put back
-    uint8_t header[12]
+    uint8_t header[16]
     uint8_t ah_icv[MAX_MAC]
 
 cdef struct bucket_t:
