@@ -290,6 +290,7 @@ cdef inline int fill(table_t *t, nic_t *nic, rx_t *p, work_t *w, sa_t *sa, int k
         # most packets of most users: the same code with most of its questions answered
         aead.kind = CLASS_AEAD
         aead.iv_len = 8
+        aead.salt_len = 4
         aead.block = 1
         if not esp_fits(sa, &aead, &w.at):
             return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)

@@ -491,13 +491,14 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
         return False
     sa = &t.sas[b.esp - 1]
     offset = ip_offset(frame, length, raw, &encapsulation)
-    if t.suites[sa.suite].shape.kind != CLASS_AEAD or sa.flags & SA_ESN or offset < 0:
+    if t.suites[sa.suite].shape.kind != CLASS_AEAD or t.suites[sa.suite].shape.is_ccm or sa.flags & SA_ESN or offset < 0:
         return False
     esp = frame + offset + 20
     if not encapsulation & nic.caps.encapsulation or not ip4_plain(frame + offset, length - offset, &ip):
         return False
     aead.kind = CLASS_AEAD
     aead.iv_len = 8
+    aead.salt_len = 4
     aead.block = 1
     w.at.ip = frame + offset
     w.at.esp = esp
