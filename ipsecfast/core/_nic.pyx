@@ -144,16 +144,20 @@ cdef class NicTable:
         fresh.forms = _forms(udp_esp)
         fresh.flags = NIC_ON | (NIC_V6 if ipv6 else 0) | (NIC_MATCH_SRC if match_src else 0)
         fresh.flags |= {None: 0, "tunnel": NIC_HINT_TUNNEL, "transport": NIC_HINT_TRANSPORT}[hint]
-        number = self._free_bundles.pop() if self._free_bundles else self._high_water
-        for handle in (esp, ah):
-            if handle is not None:
-                s = self.sad.find(handle)
-                fresh.flags |= NIC_OUTBOUND if s.flags & SA_OUTBOUND else 0
-                self._attach(s, number)
         fresh.esp = _index(self, esp)
         fresh.ah = _index(self, ah)
+        number = self._free_bundles.pop() if self._free_bundles else self._high_water
         self._high_water = max(self._high_water, number + 1)
         self.nic.bundles[number] = fresh
+        try:
+            for handle in (esp, ah):
+                if handle is not None:
+                    s = self.sad.find(handle)
+                    self.nic.bundles[number].flags |= NIC_OUTBOUND if s.flags & SA_OUTBOUND else 0
+                    self._attach(s, number)
+        except BaseException:
+            self.delete_bundle(number)
+            raise
         return number
 
     cdef int _attach(self, sa_t *s, uint32_t number) except -1:

@@ -20,7 +20,8 @@ from ._checksum cimport sum_copy
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
 from ._nic cimport (
-    NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_ON, NIC_OUTBOUND, ROW_HEADER, ROW_IPSEC, ROW_LARGE_SEND, ROW_TUNNEL, UDP_TRANSPORT,
+    NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_ON, NIC_OUTBOUND, ROW_HEADER, ROW_IPSEC, ROW_LARGE_SEND, ROW_TUNNEL,
+    UDP_TRANSPORT,
     bundle_named, nic_bundle_t, nic_t,
 )
 from ._nic_parse cimport served

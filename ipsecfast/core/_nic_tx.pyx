@@ -14,328 +14,32 @@ No number is sent twice: each SA remembers those that it sent, so no nonce is us
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from ._ah cimport ah_coverable, ah_fits, ah_len_of, ah_ops, ah_restore
-from ._bytes cimport be16, be32, prefetch, put_be64, put_raw16, raw32
+from ._ah cimport ah_coverable, ah_ops, ah_restore
+from ._bytes cimport be32, prefetch, put_be64, put_raw16, raw32
 from ._esp cimport count_refusal, esp_fits, esp_ops, seal_chunk
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
-from ._nic cimport (
-    INNER_PLAIN, INNER_UDP, NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_ON, NIC_OUTBOUND, OUTER_PLAIN, OUTER_UDP,
-    ROW_CHECKSUM, ROW_HEADER, ROW_IPSEC,
-    ROW_LARGE_SEND, ROW_TUNNEL,
-    bundle_named, nic_bundle_t, nic_t,
-)
+from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, OUTER_PLAIN, ROW_LARGE_SEND, nic_bundle_t, nic_t
 from ._nic_checksum cimport CAN_IP, IP_HEADER_CHECKSUM, IS_IPV4, header_checksum, transport_checksum
 from ._nic_iv cimport write_iv
 from ._nic_lso cimport cut_list, cutting_t
-from ._nic_parse cimport behind_ah, names_ip, served
+from ._nic_plan cimport AH_LAYERS, LAYERS, layer_t, plan, tx_t, understand, wish_t
+from ._nic_sent cimport adopt, draft_numbers, draft_run, draft_t, forget, fresh, lowest, use_numbers
 from ._types cimport (
-    CHUNK, CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, PENDING, SA_ESN, SCRATCH,
-    ST_CRYPTO_FAILED,
+    CHUNK, CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SA_ESN, SCRATCH, ST_CRYPTO_FAILED,
     found_t, sa_t, shape_t, table_t, view_t, work_t,
 )
 from ._window cimport window_mark
 
 cdef enum:
-    LAYERS = 4                # transport ESP, transport AH, tunnel ESP, tunnel AH
-    AH_LAYERS = 0xA
     AHEAD = 6                 # frames whose memory is asked for
-    RING = 128                # words of the longest window of sent numbers
 
-# One ESP or AH header of a frame
-cdef struct layer_t:
-    found_t at
-    sa_t *sa
-    uint64_t seq
-    uint8_t *udp              # header in front of ESP, or NULL
-
-# One frame on its way through the rounds
-cdef struct tx_t:
-    layer_t layers[LAYERS]
-    uint32_t left             # a bit a layer still to do
-    uint8_t *frame
-    int64_t length
-    const uint8_t *limit
-    int64_t nbl
-    uint8_t *ip               # outermost header
-    uint8_t *data             # what the innermost header in front of it protects
-    uint32_t data_len
-    uint8_t next_header
-    uint8_t version
-    bint ip_checksum
-    bint cut                  # a segment
-
-# What is asked for one NET_BUFFER_LIST
-cdef struct wish_t:
-    nic_bundle_t *inner       # transport layer of a transport-over-tunnel packet, or NULL
-    nic_bundle_t *outer       # the only one of all others
-    uint64_t checksum         # slot 0
-    uint32_t header           # slot 12
-    bint cut                  # its frames are segments of large sends ...
-    bint run                  # ... of one, so that their numbers follow each other
-    bint cross_check          # slot 12 is about its only frame
-
-# Numbers of a list with several frames, until it is known that all of it is sent
-cdef struct draft_t:
-    uint64_t ring[RING]
-    uint64_t top
-    sa_t *sa                  # NULL: none of this layer yet
-    uint32_t first_lo
-
-
-cdef extern from *:
-    """
-    #define ipf_lowest(bits) __builtin_ctz(bits)
-    """
-    int lowest "ipf_lowest"(uint32_t bits) noexcept nogil     # number of the lowest bit that is set
-
-
-# --- what to do -------------------------------------------------------------------------------------------------------
-
-cdef inline bint usable(const nic_bundle_t *b) noexcept nogil:
-    return b != NULL and (b.flags & (NIC_ON | NIC_OUTBOUND)) == (NIC_ON | NIC_OUTBOUND)
-
-
-cdef inline bint understand(const nic_t *nic, const uint64_t *oob, int64_t n, int64_t i, wish_t *wish) noexcept nogil:
-    """Read a list's words; False if it can't be sent.  Without handles `wish.outer` is NULL."""
-    cdef uint64_t handle = oob[ROW_IPSEC * n + i], tunnel = oob[ROW_TUNNEL * n + i]
-    wish.inner = NULL
-    wish.outer = NULL
-    wish.checksum = oob[ROW_CHECKSUM * n + i]
-    wish.header = <uint32_t> oob[ROW_HEADER * n + i]
-    if not (handle | tunnel):
-        return True
-    if not nic.caps.send:
-        return nic.options.plaintext
-    wish.outer = bundle_named(nic, tunnel if tunnel else handle)
-    if not usable(wish.outer):
-        return False
-    if handle and tunnel:
-        wish.inner = bundle_named(nic, handle)
-        return usable(wish.inner) and wish.inner != wish.outer and nic.caps.both
-    return True
-
-
-# --- where everything is ----------------------------------------------------------------------------------------------
-
-cdef inline bint put_layer(const table_t *t, const nic_t *nic, uint32_t index, const found_t *at, uint8_t *udp,
-                           tx_t *tx, int k) noexcept nogil:
-    """Note layer k of a frame; False if SPI or lengths are not the SA's."""
-    cdef sa_t *sa = &t.sas[index - 1]
-    cdef const shape_t *shape = &t.suites[sa.suite].shape
-    cdef layer_t *layer = &tx.layers[k]
-    cdef uint32_t lo = be32(at.esp + 4)
-    if raw32(at.esp) != sa.spi_be:
-        return False
-    if not (ah_fits(sa, shape, at) if sa.proto == IPPROTO_AH_ else esp_fits(sa, shape, at)):
-        return False
-    layer.at = at[0]
-    layer.sa = sa
-    layer.udp = udp
-    layer.seq = lo
-    if sa.flags & SA_ESN:
-        layer.seq |= <uint64_t> nic.sas[index - 1].seq_hi << 32
-    tx.left |= 1 << k
-    return True
-
-
-cdef inline bint place(const table_t *t, const nic_t *nic, const nic_bundle_t *b, uint8_t *packet, int64_t length,
-                       bint inner, tx_t *tx) noexcept nogil:
-    """Find the headers of a bundle's SAs behind the IP header at `packet`; tx.data is what they protect."""
-    cdef ip_t ip
-    cdef found_t at
-    cdef uint8_t *udp = NULL
-    cdef uint8_t *end
-    cdef uint32_t room, n
-    cdef int k = 0 if inner else 2
-    if not ip4_plain(packet, length, &ip):
-        if not ip_parse(packet, length, &ip) or ip.total > length or not served(nic, packet, &ip):
-            return False
-    tx.version = ip.version
-    at.ip = packet
-    at.version = ip.version
-    at.hdr_len = ip.hdr_len
-    at.next_ofs = ip.next_ofs
-    at.total = ip.total
-    at.proto = ip.proto
-    at.esp = packet + ip.hdr_len
-    at.esp_len = ip.total - ip.hdr_len
-    if at.proto == IPPROTO_UDP_:
-        udp = at.esp
-        if not b.forms & (INNER_UDP if inner else OUTER_UDP) or at.esp_len < 8 or be16(udp + 4) != at.esp_len:
-            return False
-        at.esp += 8
-        at.esp_len -= 8
-        at.proto = IPPROTO_ESP_
-    elif not b.forms & (INNER_PLAIN if inner else OUTER_PLAIN):
-        return False
-    if at.esp_len < 12 or at.proto != (IPPROTO_AH_ if b.ah else IPPROTO_ESP_):
-        return False
-    if b.ah:
-        at.esp += 4
-        at.esp_len -= 4
-        if not put_layer(t, nic, b.ah, &at, NULL, tx, k + 1):
-            return False
-        n = ah_len_of(&at)
-        tx.data = at.esp - 4 + n
-        tx.data_len = at.esp_len + 4 - n
-        tx.next_header = (at.esp - 4)[0]
-        if not b.esp:
-            return True
-        if not behind_ah(nic, &at, n, &at):
-            return False
-    if not put_layer(t, nic, b.esp, &at, udp, tx, k):
-        return False
-    tx.data = at.esp + 8 + t.suites[tx.layers[k].sa.suite].shape.iv_len
-    end = at.esp + at.esp_len - tx.layers[k].sa.icv_len
-    room = <uint32_t> (end - tx.data) - 2
-    n = (end - 2)[0]
-    tx.next_header = (end - 1)[0]
-    if n > room:
-        return False
-    tx.data_len = room - n
-    return True
-
-
-cdef bint agrees(const nic_t *nic, const wish_t *wish, const tx_t *tx) noexcept nogil:
-    """Does slot 12 say what the only frame of its list says?  It is about the only ESP or AH header there is."""
-    cdef const layer_t *esp = &tx.layers[2]
-    cdef const layer_t *ah = &tx.layers[3]
-    cdef const uint8_t *end
-    cdef uint32_t offsets = 0
-    if wish.inner != NULL:
-        return True
-    if wish.outer.esp and wish.header & 0xFFFF:
-        end = esp.at.esp + esp.at.esp_len - esp.sa.icv_len
-        if (wish.header & 0xFF) != (end - 1)[0] or (wish.header >> 8 & 0xFF) != (end - 2)[0]:
-            return False
-    if not nic.options.strict_offsets:
-        return True
-    if wish.outer.esp:
-        offsets |= <uint32_t> (esp.at.esp - tx.ip) // 4 << 8
-    if wish.outer.ah:
-        offsets |= <uint32_t> (ah.at.esp - 4 - tx.ip) // 4
-    return wish.header >> 16 == offsets
-
-
-cdef inline bint plan(const table_t *t, const nic_t *nic, const view_t *batch, int64_t at, bint raw,
-                      const wish_t *wish, tx_t *tx) noexcept nogil:
-    """Find every layer of a frame and judge it, writing nothing but `tx`; False if it can't be sent."""
-    cdef uint32_t encapsulation
-    cdef int offset
-    tx.frame = batch.base + batch.offset[at]
-    tx.length = batch.length[at]
-    tx.limit = batch.base + batch.slot_offset[at] + batch.slot_length[at]
-    tx.left = 0
-    offset = ip_offset(tx.frame, tx.length, raw, &encapsulation)
-    if offset < 0 or not encapsulation & nic.caps.encapsulation:
-        return False
-    tx.ip = tx.frame + offset
-    if not place(t, nic, wish.outer, tx.ip, tx.length - offset, False, tx):
-        return False
-    if wish.cross_check and wish.header and not agrees(nic, wish, tx):
-        return False
-    if wish.inner == NULL:
-        return True
-    return names_ip(tx.next_header) and place(t, nic, wish.inner, tx.data, tx.data_len, True, tx)
-
-
-# --- numbers ----------------------------------------------------------------------------------------------------------
-
-cdef inline bint fresh(const uint64_t *ring, uint64_t mask, uint64_t size, uint64_t top, uint64_t seq) noexcept nogil:
-    """Was `seq` never sent, as far as the window remembers?"""
-    if seq > top:
-        return True
-    return top - seq < size and not (ring[(seq >> 6) & mask] >> (seq & 63)) & 1
-
-
-cdef inline bint use_numbers(tx_t *tx) noexcept nogil:
-    """Take the numbers of a frame that is its list's only one: all of them, or none and False."""
-    cdef layer_t *layer
-    cdef uint32_t left = tx.left
-    while left:
-        layer = &tx.layers[lowest(left)]
-        if not fresh(layer.sa.ring, layer.sa.ring_mask, layer.sa.window_size, layer.sa.seq, layer.seq):
-            return False
-        left &= left - 1
-    left = tx.left
-    while left:
-        layer = &tx.layers[lowest(left)]
-        layer.sa.seq = window_mark(layer.sa.ring, layer.sa.ring_mask, layer.sa.seq, layer.seq)
-        left &= left - 1
-    return True
-
-
-cdef inline void begin_draft(draft_t *draft, sa_t *sa, uint64_t seq) noexcept nogil:
-    """Start from what the SA remembers."""
-    draft.sa = sa
-    draft.top = sa.seq
-    draft.first_lo = <uint32_t> seq
-    memcpy(draft.ring, sa.ring, (<size_t> sa.ring_mask + 1) * 8)
-
-
-cdef inline bint draft_number(draft_t *draft, uint64_t seq) noexcept nogil:
-    cdef const sa_t *sa = draft.sa
-    if not fresh(draft.ring, sa.ring_mask, sa.window_size, draft.top, seq):
-        return False
-    draft.top = window_mark(draft.ring, sa.ring_mask, draft.top, seq)
-    return True
-
-
-cdef bint draft_numbers(draft_t *drafts, tx_t *tx, bint cut) noexcept nogil:
-    """Take the numbers of one of several frames in the draft of its list.
-
-    cut : a low half below the first one's has wrapped inside this large send, and has the next high half.
-    """
-    cdef layer_t *layer
-    cdef draft_t *draft
-    cdef uint32_t left = tx.left
-    while left:
-        layer = &tx.layers[lowest(left)]
-        draft = &drafts[lowest(left)]
-        left &= left - 1
-        if draft.sa == NULL:
-            begin_draft(draft, layer.sa, layer.seq)
-        if cut and layer.sa.flags & SA_ESN and <uint32_t> layer.seq < draft.first_lo:
-            layer.seq += <uint64_t> 1 << 32
-        if not draft_number(draft, layer.seq):
-            return False
-    return True
-
-
-cdef bint draft_run(draft_t *drafts, const tx_t *tx, int64_t n) noexcept nogil:
-    """Take the numbers of n segments whose first one is `tx`: they follow each other."""
-    cdef const layer_t *layer
-    cdef draft_t *draft
-    cdef uint32_t left = tx.left
-    cdef int64_t i
-    while left:
-        layer = &tx.layers[lowest(left)]
-        draft = &drafts[lowest(left)]
-        left &= left - 1
-        if not layer.sa.flags & SA_ESN and <int64_t> layer.seq + n > <int64_t> 1 << 32:
-            return False
-        begin_draft(draft, layer.sa, layer.seq)
-        for i in range(n):
-            if not draft_number(draft, layer.seq + i):
-                return False
-    return True
-
-
-cdef void adopt(const table_t *t, nic_t *nic, draft_t *drafts, bint cut) noexcept nogil:
-    """All of the list is sent: its numbers are used, and after a wrap the SA's high half moves with them."""
-    cdef int k
-    cdef draft_t *draft
-    for k in range(LAYERS):
-        draft = &drafts[k]
-        if draft.sa == NULL:
-            continue
-        memcpy(draft.sa.ring, draft.ring, (<size_t> draft.sa.ring_mask + 1) * 8)
-        draft.sa.seq = draft.top
-        if cut and draft.sa.flags & SA_ESN:
-            nic.sas[draft.sa - t.sas].seq_hi = <uint32_t> (draft.top >> 32)
+# Frames whose headers are done, waiting for the crypto
+cdef struct burst_t:
+    tx_t frames[CHUNK]
+    int n
 
 
 # --- one list ---------------------------------------------------------------------------------------------------------
@@ -360,11 +64,6 @@ cdef void pass_on(const nic_t *nic, const wish_t *wish, uint8_t *frame, int64_t 
         transport_checksum(nic, wish.checksum, ip.proto, frame + offset + ip.hdr_len, ip.total - ip.hdr_len, False)
     if wants_header(nic, wish):
         header_checksum(frame + offset)
-
-
-cdef struct burst_t:
-    tx_t frames[CHUNK]
-    int n
 
 
 cdef inline void enqueue(table_t *t, nic_t *nic, const wish_t *wish, burst_t *burst, int64_t nbl,
@@ -420,12 +119,6 @@ cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low,
         enqueue(t, nic, wish, burst, nbl, status)
     adopt(t, nic, drafts, wish.cut)
     return good
-
-
-cdef inline void forget(draft_t *drafts) noexcept nogil:
-    cdef int k
-    for k in range(LAYERS):
-        drafts[k].sa = NULL
 
 
 cdef inline bint draft_frame(const table_t *t, const nic_t *nic, const view_t *batch, int64_t at, bint raw,
@@ -491,7 +184,9 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
         return False
     sa = &t.sas[b.esp - 1]
     offset = ip_offset(frame, length, raw, &encapsulation)
-    if t.suites[sa.suite].shape.kind != CLASS_AEAD or t.suites[sa.suite].shape.is_ccm or sa.flags & SA_ESN or offset < 0:
+    if offset < 0 or t.suites[sa.suite].shape.kind != CLASS_AEAD or t.suites[sa.suite].shape.is_ccm:
+        return False
+    if sa.flags & SA_ESN:
         return False
     esp = frame + offset + 20
     if not encapsulation & nic.caps.encapsulation or not ip4_plain(frame + offset, length - offset, &ip):

@@ -111,6 +111,27 @@ class DatapathOptions:
     sent_window: int = 1024
     handle_bits: Literal[32, 64] = 64
 
+    def __post_init__(self) -> None:
+        for name, wanted in _CHOICES.items():
+            if getattr(self, name) not in wanted:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, wanted {' or '.join(map(repr, wanted))}")
+        if type(self.sent_window) is not int or not 1 <= self.sent_window <= 4096:
+            raise ValueError(f"sent_window: got {self.sent_window!r}, wanted 1 to 4096")
+        if self.iv_generator is not None and not callable(self.iv_generator):
+            raise TypeError(f"iv_generator: got {type(self.iv_generator).__name__}, wanted a callable or None")
+
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "esn": ("infer", "literal"),
+    "two_trailers": ("none", "innermost"),
+    "iv": ("nic", "host"),
+    "handle_bits": (32, 64),
+    **dict.fromkeys(
+        ("match_source", "learn_tunnel", "plaintext_without_offload", "strict_offsets", "udp6_zero_checksum"),
+        (False, True),
+    ),
+}
+
 
 class BundleError(ValueError):
     """A bundle that is there already, with other keys or algorithms (NDIS_STATUS_INVALID_PARAMETER)."""
@@ -219,8 +240,7 @@ class Datapath:
         with self._lock:
             known = {id(self._by_key[key]): self._by_key[key] for key in keys if key in self._by_key}
             fingerprint = self._fingerprint(sas, udp_esp)
-            if self._table.full():
-                raise SADFullError(f"the NIC is full: its capacity is {self._sad.capacity // 2} bundles")
+            bundle = None
             if known:
                 (bundle, *others) = known.values()
                 if others or bundle.keys != keys or not hmac.compare_digest(bundle.fingerprint, fingerprint):
@@ -228,7 +248,9 @@ class Datapath:
                         f"an {direction} SA with SPI 0x{sas[0].spi:08x} and destination {sas[0].dst} is there already "
                         "with other keys or algorithms"
                     )
-            else:
+            if self._table.full():
+                raise SADFullError(f"the NIC is full: its capacity is {self._sad.capacity // 2} bundles")
+            if bundle is None:
                 bundle = self._new_bundle(direction, sas, keys, fingerprint, family, udp_esp, mode_hint)
             for sa, high in zip(sas, seq_hi, strict=False):
                 self._table.set_seq_hi(bundle.sads[sa.protocol][0], high if sa.esn else 0)
