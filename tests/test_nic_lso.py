@@ -406,3 +406,13 @@ def test_tshark_reassembles_it(encryption: str, authentication: str, theirs: str
     rows = [line.split("\t") for line in out.stdout.splitlines()]
     assert [int(seq) for seq, _ in rows] == [1000 + i * MSS for i in range(len(sent))]
     assert bytes.fromhex("".join(data for _, data in rows)) == STREAM
+
+
+def test_offset_of_zero_takes_tcp_from_the_headers() -> None:
+    made = nic()
+    one = large(4, GCM, STREAM[:3000])
+    batch = lists([[one]], ipsec=outbound(made, GCM), large_send=MSS | V2, header=6)
+    result = made.send(batch)
+    check_segments(
+        4, [scapy_opens(GCM, sent[14:])[20:] for sent in result.transmitted.to_packets()], STREAM[:3000], MSS
+    )
