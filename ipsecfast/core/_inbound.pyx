@@ -19,10 +19,10 @@ from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore
 from ._bytes cimport be16, be32, little64, prefetch, prefetch_w, raw32, raw64
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
 from ._ip cimport FRAG_FIRST, FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_parse, ip_set_tos, ip_t, ip_tos, is_walked
-from ._lookup cimport bucket_of, chain_head, choose, kin_of, part_of
+from ._lookup cimport bucket_of, chain_head, choose, part_of, root_of
 from ._types cimport (
     CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_,
-    IPPROTO_NONE_, IPPROTO_UDP_, MAX_LAYERS, PENDING,
+    IPPROTO_NONE_, IPPROTO_UDP_, MAX_KEPT, MAX_LAYERS, PENDING,
     SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_USUAL,
     ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK,
     ST_REPLAYED,
@@ -40,9 +40,9 @@ cdef enum:
 # What stripping leaves
 cdef struct stripped_t:
     uint8_t *packet
-    uint8_t *header           # copy of the header in front of ESP, where a further layer may need it
     uint32_t length
     bint leads_on             # a further layer may follow
+    outer_t *kept             # where to keep what is in front of the outermost layer; NULL for others
 
 
 # --- parse ------------------------------------------------------------------------------------------------------------
@@ -256,11 +256,25 @@ cdef inline bint leads_on(const table_t *t, uint8_t proto, const uint8_t *payloa
     return proto == IPPROTO_ESP_ or proto == IPPROTO_AH_ or is_walked(proto)
 
 
-cdef uint8_t *copy_of(const uint8_t *p, uint32_t n) noexcept nogil:
-    cdef uint8_t *copy = <uint8_t *> malloc(n)
-    if copy != NULL:
-        memcpy(copy, p, n)
-    return copy
+cdef inline void keep(const uint8_t *header, uint32_t n, stripped_t *out) noexcept nogil:
+    """Copy what an inner layer's failure will have to put back."""
+    cdef outer_t *kept = out.kept
+    if kept == NULL:
+        return
+    kept.header = &kept.room[0]
+    if n > MAX_KEPT:
+        kept.header = <uint8_t *> malloc(n)
+        if kept.header == NULL:
+            out.leads_on = False
+            return
+    memcpy(kept.header, header, n)
+    kept.header_len = n
+
+
+cdef inline void let_go(outer_t *outer) noexcept nogil:
+    if outer.header_len > MAX_KEPT:
+        free(outer.header)
+    outer.header_len = 0
 
 
 cdef inline uint8_t uncover(const table_t *t, const sa_t *sa, uint32_t flags, const found_t *at, uint8_t *start,
@@ -280,7 +294,7 @@ cdef inline uint8_t uncover(const table_t *t, const sa_t *sa, uint32_t flags, co
         return status
     out.leads_on = leads_on(t, next_header, data, n)
     if out.leads_on:
-        out.header = copy_of(at.ip, <uint32_t> (start - at.ip))
+        keep(at.ip, <uint32_t> (start - at.ip), out)
     out.packet = strip_transport(at, data, n, next_header)
     out.length = at.hdr_len + n
     return ST_OK
@@ -293,7 +307,6 @@ cdef inline uint8_t strip(const table_t *t, const sa_t *sa, uint32_t flags, uint
     cdef uint8_t *end = at.esp + at.esp_len - sa.icv_len
     cdef uint32_t room = <uint32_t> (end - data) - 2, pad_len = (end - 2)[0]
     cdef uint8_t next_header = (end - 1)[0]
-    out.header = NULL
     out.leads_on = False
     if pad_len > room:
         return ST_MALFORMED
@@ -308,7 +321,6 @@ cdef uint8_t strip_ah(const table_t *t, const sa_t *sa, const found_t *at, strip
     """Take AH off an authenticated packet (RFC 4302 sec. 3.4.4)."""
     cdef uint8_t *ah = at.esp - 4
     cdef uint32_t n = ah_len_of(at)
-    out.header = NULL
     out.leads_on = False
     return uncover(t, sa, sa.flags, at, ah, ah + n, at.esp_len + 4 - n, ah[0], out)
 
@@ -326,7 +338,7 @@ cdef void refuse(view_t *batch, verdict_t *out, const item_t *item, const work_t
     elif w.sa == NULL:
         return                       # no further layer of ours: the outer result stands
     else:
-        if outer.header != NULL:
+        if outer.header_len:
             memcpy(outer.ip, outer.header, outer.header_len)
         memset(outer.start, 0, outer.ip + outer.length - outer.start)
         batch.offset[item.index] = outer.ip - batch.base
@@ -495,22 +507,21 @@ cdef bint meets_chunk(const table_t *t, const item_t *item, uint32_t epoch) noex
     return sa != NULL and <int32_t> (sa.pend_epoch - epoch) >= 0
 
 
-cdef bint put_off(table_t *t, const item_t *follower, const sa_t *sa) noexcept nogil:
-    """Keep a packet whose inner layer's SA may be at work in another thread, for `take_off_waiting`."""
+cdef bint put_off(table_t *t, const item_t *follower, int depth) noexcept nogil:
+    """Keep a packet whose next layer's SA may be at work in another thread, for `take_off_waiting`."""
     cdef waiting_t *w = &t.waiting[t.n_waiting]
-    cdef const sa_t *inner
     cdef found_t at
     if locate(t, follower.ip, follower.length, &at) != PENDING:
         return False
-    inner = choose(t, chain_head(t, raw32(at.esp)), &at)
-    if inner == NULL:
-        return False
-    w.part = part_of(sa.spi_be)
-    w.inner_part = part_of(inner.spi_be)
-    if kin_of(t, w.part) == kin_of(t, w.inner_part):
+    w.inner = choose(t, chain_head(t, raw32(at.esp)), &at)
+    if w.inner == NULL or root_of(t, w.inner) == root_of(t, follower.outer.sa):
         return False
     w.item = follower[0]
     w.outer = follower.outer[0]
+    w.depth = depth
+    if w.outer.header_len <= MAX_KEPT:
+        w.outer.header = w.outer.room
+    follower.outer.header_len = 0        # a long copy is now the waiting one's
     t.n_waiting += 1
     return True
 
@@ -523,12 +534,11 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
     cdef outer_t outer[CHUNK]
     cdef item_t *follower
     cdef stripped_t stripped
-    cdef uint8_t *start
     cdef uint32_t epoch = t.epoch + 1
     cdef int64_t i
     cdef int k, n_inner = 0
     cdef bint with_ah = t.n_ah != 0
-    stripped = stripped_t(NULL, NULL, 0, False)
+    stripped = stripped_t(NULL, 0, False, NULL)
     t.epoch = epoch
     n = admit_chunk(t, batch, out, items, work, n, depth)
     open_chunk(t, work, n)
@@ -537,6 +547,9 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
         if with_ah and w.at.proto == IPPROTO_AH_ and (w.status == PENDING or w.status == ST_AUTH_FAILED):
             ah_restore(w, t.suites[w.suite].shape.iv_len, False)      # also after a wrong ICV: as it was
         if w.status == PENDING:
+            if depth == 0:
+                stripped.kept = &outer[n_inner]
+                stripped.kept.header_len = 0
             finish(t, w, epoch, &stripped)
         if w.status != ST_OK:
             refuse(batch, out, &items[k], w, depth)
@@ -551,33 +564,30 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
             follower = &inner[n_inner]
             follower[0] = item_t(stripped.packet, stripped.length, i, items[k].outer)
             if depth == 0:
-                start = w.at.esp - (4 if w.at.proto == IPPROTO_AH_ else 0)
-                outer[n_inner] = outer_t(
-                    w.at.ip, start, stripped.header, <uint32_t> (start - w.at.ip), items[k].length)
                 follower.outer = &outer[n_inner]
-                stripped.header = NULL
-            if depth == 0 and t.waiting != NULL and put_off(t, follower, w.sa):
+                follower.outer.ip = w.at.ip
+                follower.outer.start = w.at.esp - (4 if w.at.proto == IPPROTO_AH_ else 0)
+                follower.outer.length = items[k].length
+                follower.outer.sa = w.sa
+            if t.waiting != NULL and put_off(t, follower, depth + 1):
                 continue
             n_inner += 1
             if meets_chunk(t, follower, epoch):
                 # its turn comes before the packets behind it, and so before theirs that wait here
                 layer(t, batch, out, inner, n_inner, depth + 1, &alone, 1)
-                free_headers(outer, n_inner, depth)
+                let_all_go(outer, n_inner, depth)
                 n_inner = 0
-        if stripped.header != NULL:
-            free(stripped.header)
-            stripped.header = NULL
     if n_inner:
         layer(t, batch, out, inner, n_inner, depth + 1, work, CHUNK)
-        free_headers(outer, n_inner, depth)
+        let_all_go(outer, n_inner, depth)
     return n
 
 
-cdef void free_headers(outer_t *outer, int n, int depth) noexcept nogil:
+cdef void let_all_go(outer_t *outer, int n, int depth) noexcept nogil:
     cdef int k
     if depth == 0:
         for k in range(n):
-            free(outer[k].header)
+            let_go(&outer[k])
 
 
 cdef void layer(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, int depth, work_t *work,
@@ -589,28 +599,29 @@ cdef void layer(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n,
 
 
 cdef void take_off_waiting(table_t *t, view_t *batch, verdict_t *out, waiting_t **waiting, int64_t n) noexcept nogil:
-    """The inner layers that threads put off, in the batch's order; their SAs are kin from now on."""
-    cdef item_t items[CHUNK]
-    cdef int64_t done = 0
-    cdef int k, m
-    while done < n:
-        m = <int> (n - done) if n - done < CHUNK else CHUNK
-        for k in range(m):
-            items[k] = waiting[done + k].item
-            items[k].outer = &waiting[done + k].outer
-        layer(t, batch, out, items, m, 1, t.work, CHUNK)
-        for k in range(m):
-            free(items[k].outer.header)
-            t.kin[kin_of(t, waiting[done + k].inner_part)] = kin_of(t, waiting[done + k].part)
-        done += m
+    """The layers that threads put off, in the batch's order; SAs that fit inside each other stay together from now on."""
+    cdef waiting_t *w
+    cdef sa_t *inner
+    cdef int64_t k
+    for k in range(n):
+        w = waiting[k]
+        w.item.outer = &w.outer
+        layer(t, batch, out, &w.item, 1, w.depth, t.work, 1)
+        let_go(&w.outer)
+        inner = <sa_t *> root_of(t, w.inner)
+        if out.status[w.item.index] == ST_OK and inner != root_of(t, w.outer.sa):
+            inner.parent = <uint32_t> (root_of(t, w.outer.sa) - t.sas) + 1
+            t.n_joined += 1
 
 
 cdef uint8_t inbound_part(const table_t *t, const view_t *batch, int64_t i) noexcept nogil:
     """The part of the batch that packet i belongs to: all packets of an SA are in one."""
     cdef found_t at
+    cdef const sa_t *sa
     if locate(t, batch.base + batch.offset[i], batch.length[i], &at) != PENDING:
         return 0
-    return kin_of(t, part_of(raw32(at.esp)))
+    sa = choose(t, chain_head(t, raw32(at.esp)), &at)
+    return 0 if sa == NULL else part_of(t, sa)
 
 
 cdef void inbound_batch(table_t *t, view_t *batch, verdict_t *out) noexcept nogil:

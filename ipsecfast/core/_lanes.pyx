@@ -1,13 +1,13 @@
 """One batch over several threads, by SA: all packets of an SA are one thread's, in the batch's order.
 
-1. every thread looks at some of the packets and notes the part (of 256) of each: a hash of its SPI, SAs that
+1. every thread looks at some of the packets and notes the part (of 256) of each: a hash of its SA's SPI, SAs that
    share a bundle counting as one; it looks at those it worked on the last time, if the batch is the same;
 2. the parts are given to the lanes, the heaviest first, each to the lane with the least to do;
 3. every thread gathers the packets of its parts into tables of its own and works on them (in the batch's tables
    threads would write to each other's cache lines);
 4. every thread writes the results of its stretch of the batch back;
-5. inbound, layers inside other layers whose SA is another thread's follow in the batch's order in one thread;
-   from the next batch on the parts of such SAs are one, so that all of their packets come in their order.
+5. inbound, layers whose SA is another thread's were put off, at any depth, and follow in the batch's order in one
+   thread; from the next batch on such SAs count as one, so that all of their packets come in their order.
 
 Each lane has its own provider contexts, scratch and random bytes; SAs and lookup are shared, and nothing
 adds or deletes while a batch is under work.  Threads are kept from batch to batch.
@@ -21,7 +21,7 @@ from ._bytes cimport prefetch, wipe
 from ._crypto cimport Provider
 from ._inbound cimport inbound_batch, inbound_part, take_off_waiting
 from ._outbound cimport outbound_batch, outbound_part
-from ._sad cimport CoreSAD, context_of, fork_count, free_scratch, new_scratch
+from ._sad cimport CoreSAD, context_of, fork_count, free_scratch, new_scratch, regrow
 from ._types cimport MAX_LAYERS, suite_t, table_t, verdict_t, view_t, waiting_t
 
 cdef extern from *:
@@ -211,6 +211,7 @@ cdef class Lanes:
         cdef table_t *own
         cdef int i
         cdef size_t room = max(packets, 1)
+        regrow(t)
         if packets > self.room or self.block == NULL:
             self.give_back()
             self.block = <char *> malloc(room * PACKET_BYTES)
@@ -232,7 +233,6 @@ cdef class Lanes:
             own.n_bundles = t.n_bundles
             own.bundles = t.bundles
             own.ports = t.ports
-            own.kin = t.kin
             own.port_filter = t.port_filter
             own.random = t.random
             own.chunk = t.chunk

@@ -542,17 +542,10 @@ cdef void chunk_of_bundles(table_t *t, view_t *batch, verdict_t *out, int64_t st
 
 
 cdef uint8_t outbound_part(const table_t *t, int64_t handle) noexcept nogil:
-    """The part of the batch that a packet with this handle belongs to: SAs that share a bundle are in one.
-
-    By SPI as inbound, so that a packet stays in the caches of one core both ways.
-    """
-    cdef uint32_t at = <uint32_t> handle
+    """The part of the batch that a packet with this handle belongs to: SAs that share a bundle are in one."""
     if handle >> BUNDLE_BIT:
-        at = t.bundles[at - 1].sa[0] + 1
-    if t.n_bundles:
-        while t.sas[at - 1].root:
-            at = t.sas[at - 1].root
-    return part_of(t.sas[at - 1].spi_be)
+        return part_of(t, &t.sas[t.bundles[<uint32_t> handle - 1].sa[0]])
+    return part_of(t, &t.sas[<uint32_t> handle - 1])
 
 
 cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs, int64_t iv_stride,

@@ -11,7 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from ._bytes cimport swap32, wipe
 from ._crypto cimport Provider
-from ._lookup cimport bucket_of
+from ._lookup cimport bucket_of, root_of
 from ._types cimport (
     BUNDLE_BIT, CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IV_COUNTER, IV_NONE,
     IV_RANDOM, MAX_LAYERS, MAX_SUITES, N_STATUS, SCRATCH,
@@ -188,7 +188,6 @@ cdef class CoreSAD:
     def __init__(self, capacity, choose, random, slow):
         cdef table_t *t = &self.table
         cdef uint32_t bits = 4
-        cdef int part
         if t.sas != NULL:
             raise RuntimeError("a SAD can't be initialised again")
         if isinstance(capacity, bool) or not isinstance(capacity, int):
@@ -208,12 +207,9 @@ cdef class CoreSAD:
         t.buckets = <bucket_t *> ipf_map((<size_t> t.bucket_mask + 1) * sizeof(bucket_t), 1)
         t.scratch = new_scratch()
         t.ports = <uint8_t *> calloc(8192, 1)
-        t.kin = <uint8_t *> calloc(256, 1)
-        if t.sas == NULL or t.buckets == NULL or t.ports == NULL or t.kin == NULL:
+        if t.sas == NULL or t.buckets == NULL or t.ports == NULL:
             raise MemoryError()
         memset(t.group, 0xFF, sizeof(t.group))
-        for part in range(256):
-            t.kin[part] = part
         _use_port(self, 4500)
         t.random = system_random
         if random is not None and (<Provider?> random).table.random != NULL:
@@ -233,7 +229,6 @@ cdef class CoreSAD:
             munmap(t.buckets, (<size_t> t.bucket_mask + 1) * sizeof(bucket_t))
         free_scratch(t.scratch)
         free(t.ports)
-        free(t.kin)
         free(t.bundles)
         free_blocks(self)
         wipe(t.pool, sizeof(t.pool))
@@ -556,7 +551,7 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
         raise MemoryError()
     index = self._free.pop() if self._free else t.high_water
     s.handle = t.sas[index].handle or index + 1
-    s.root = t.sas[index].root
+    s.parent = t.sas[index].parent
     t.sas[index] = fresh
     s = &t.sas[index]
     if outbound or s.ring == fresh.word:
@@ -747,7 +742,7 @@ cdef void _release(sa_t *s) noexcept:
 
 cdef object _delete(CoreSAD self, sa_t *s):
     cdef table_t *t = &self.table
-    cdef uint32_t index = <uint32_t> (s - t.sas), i, root
+    cdef uint32_t index = <uint32_t> (s - t.sas), i, parent
     cdef int64_t handle = s.handle
     _unchain(t, index)
     if s.flags & SA_UDP and not s.flags & SA_OUTBOUND:
@@ -762,9 +757,10 @@ cdef object _delete(CoreSAD self, sa_t *s):
             _delete_bundle(self, &t.bundles[i])
     _drop_state(self, s)
     _release(s)
-    root = s.root
+    parent = s.parent
     wipe(s, sizeof(sa_t))
-    s.root = root           # others may hang on it
+    s.parent = parent       # others may hang on it, until `regrow`
+    t.left = True
     self._count -= 1
     if handle >> 32 < 0x3FFFFFFF:       # else the place is used up
         s.handle = handle + ((<int64_t> 1) << 32)
@@ -786,7 +782,7 @@ cdef object _bundle(CoreSAD self, list members):
     cdef bundle_t fresh
     cdef bundle_t *grown
     cdef sa_t *s
-    cdef uint32_t index, i
+    cdef uint32_t index
     memset(&fresh, 0, sizeof(fresh))
     for member in members:
         s = self.find(member)
@@ -810,32 +806,38 @@ cdef object _bundle(CoreSAD self, list members):
         t.n_bundles += 1
         fresh.handle = <int64_t> 1 << BUNDLE_BIT | <int64_t> (index + 1)
     t.bundles[index] = fresh
-    for i in range(1, fresh.n):
-        _join(t, fresh.sa[0], fresh.sa[i])
+    _join(t, &fresh)
     return fresh.handle
 
 
-cdef uint32_t _root(table_t *t, uint32_t index) noexcept:
-    """The root of an SA's tree; the way to it is halved."""
-    cdef uint32_t parent
-    while t.sas[index].root:
-        parent = t.sas[index].root - 1
-        if t.sas[parent].root:
-            t.sas[index].root = t.sas[parent].root
-        index = parent
-    return index
-
-
-cdef void _join(table_t *t, uint32_t a, uint32_t b) noexcept:
+cdef void _join(table_t *t, const bundle_t *bundle) noexcept:
     """SAs of one bundle must go to one thread, for their numbers are taken together."""
-    a = _root(t, a)
-    b = _root(t, b)
-    if a != b:
-        t.sas[b].root = a + 1
+    cdef sa_t *root = <sa_t *> root_of(t, &t.sas[bundle.sa[0]])
+    cdef sa_t *other
+    cdef uint32_t i
+    for i in range(1, bundle.n):
+        other = <sa_t *> root_of(t, &t.sas[bundle.sa[i]])
+        if other != root:
+            other.parent = <uint32_t> (root - t.sas) + 1
+            t.n_joined += 1
+
+
+cdef void regrow(table_t *t) noexcept:
+    """After deletions, make the trees anew of the bundles that are left; inbound ones grow again by themselves."""
+    cdef uint32_t i
+    if t.left and t.n_joined:
+        for i in range(t.high_water):
+            t.sas[i].parent = 0
+        t.n_joined = 0
+        for i in range(t.n_bundles):
+            if t.bundles[i].n:
+                _join(t, &t.bundles[i])
+    t.left = False
 
 
 cdef int _delete_bundle(CoreSAD self, bundle_t *bundle) except -1:
     bundle.n = 0
+    self.table.left = True
     if ((bundle.handle >> 32) & 0x3FFFFFFF) < 0x3FFFFFFF:
         self._free_bundles.append(<uint32_t> (bundle - self.table.bundles))
     return 0

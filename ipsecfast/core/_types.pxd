@@ -13,6 +13,7 @@ cdef enum:
     CHUNK_ONE_PASS = 32  # ... and where no algorithm of the SAD gains by seeing more of them at once
     MAX_LAYERS = 8      # ESP in AH in ESP in ...: what decapsulate follows and a bundle holds
     MAX_SUITES = 256
+    MAX_KEPT = 64       # bytes; longer headers in front of a layer that has others inside take memory of their own
     FEW_SAS = 4096      # up to here caches and out-of-order execution do better than asking ahead
     MAX_MAC = 64        # longest digest
     N_ENC = 19          # codes of alg.ENCRYPTION
@@ -186,7 +187,7 @@ cdef struct sa_t:
     uint32_t flow_label
     uint16_t sport
     uint16_t dport
-    uint32_t root             # outbound: SAs that share bundles are one tree; the parent's index + 1, 0 at its root
+    uint32_t parent           # SAs that must stay in one thread are a tree: index + 1, 0 at its root
     uint32_t spare[9]
 
 # A batch, as the engine sees it
@@ -261,15 +262,17 @@ cdef struct outer_t:
     uint8_t *ip
     uint8_t *start            # of ESP or AH
     uint8_t *header           # copy of what stood in front of it in transport mode: its new place covers the old
-    uint32_t header_len
+    uint32_t header_len       # 0: none was needed
     int64_t length
+    sa_t *sa
+    uint8_t room[MAX_KEPT]    # for the copy, unless it is longer
 
-# A packet whose inner layer waits until every thread is done
+# A packet whose next layer waits until every thread is done
 cdef struct waiting_t:
     item_t item
     outer_t outer
-    uint8_t part              # of the batch: the outer SA's ...
-    uint8_t inner_part        # ... and the inner one's
+    sa_t *inner               # the next layer's SA
+    int depth
 
 # All that a thread needs of one SAD while the GIL is released.  The first part is the same for all threads.
 cdef struct table_t:
@@ -282,9 +285,10 @@ cdef struct table_t:
     uint32_t n_any_mode       # SAs that do not tell their mode, nor their ports
     uint32_t n_ah             # SAs with AH
     uint32_t n_bundles        # places ever in use
+    uint32_t n_joined         # SAs that have a parent, or had one
+    bint left                 # an SA or bundle was deleted since the trees were made
     bundle_t *bundles
     uint8_t *ports            # [8192], a bit a UDP port that carries ESP
-    uint8_t *kin              # [256], parts of a batch that stay in one thread: a tree, each with its parent
     uint64_t port_filter      # bit p % 64 is set for every such port p
     random_fn random
     int chunk                 # CHUNK, or CHUNK_ONE_PASS
