@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .core._batch import PacketBatch
 from .core._engine import Result, replace_packet, result_of, slots
@@ -53,10 +54,10 @@ class SlowPath:
             verdicts.append((r.status, r.handle, r.seq, r.failed_layer))
         return result_of(verdicts)
 
-    def encapsulate(self, batch: PacketBatch, handle: Any, iv: Any) -> Result:
-        handles = [handle] * len(batch) if isinstance(handle, int) else [int(h) for h in np.asarray(handle)]
-        if len(handles) != len(batch) or (iv is not None and len(iv) != len(batch)):
-            raise ValueError(f"handle, iv: wanted one entry for each of the {len(batch)} packets")
+    def encapsulate(self, batch: PacketBatch, handle: NDArray[np.int64], iv: Any) -> Result:
+        handles = handle.tolist()
+        if iv is not None and len(iv) != len(batch):
+            raise ValueError(f"iv: got {len(iv)} rows, wanted {len(batch)}")
         ivs = [None] * len(batch) if iv is None else [bytes(row) for row in iv]
         for h, row in zip(handles, ivs, strict=True):
             self._table.check_outbound(h, row)

@@ -498,3 +498,14 @@ def test_providers(capsys, provider: str) -> None:
     assert encrypt(capsys, "in", "-o", "out", "--provider", provider, "--strict")[0] == 1  # one is cut short
     decrypt(capsys, "out", "-o", "back")
     assert records("back") == records("in")
+
+
+def test_simple_packet_blocks_that_were_cut(capsys) -> None:
+    """The snapshot length that cut them is lifted, so that the block itself must tell how long they are."""
+    write_keys({**TUNNEL, "selector": {"dst": "10.9.9.9/32"}})
+    whole = ipv4()
+    cut = model.block(3, struct.pack("<I", len(whole) + 40) + whole.ljust((len(whole) + 3) // 4 * 4, b"\0"))
+    Path("in").write_bytes(model.section() + model.interface(101, snaplen=len(whole)) + cut)
+    assert encrypt(capsys, "in", "-o", "out")[0] == 0
+    ((_, _, body),) = [b for b in model.blocks(Path("out").read_bytes()) if b[1] == 3]
+    assert struct.unpack_from("<I", body)[0] == len(whole) and body[4:].startswith(whole)

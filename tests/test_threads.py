@@ -184,3 +184,27 @@ def test_a_forked_child_ends_well() -> None:
         os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert ipsecfast.SAD().capacity == 1024
+
+
+def test_three_layers_of_sas_that_also_come_alone() -> None:
+    """The innermost SA's own packets are another thread's: no number is taken twice, nothing is spoilt."""
+    a, b, c = (
+        helpers.keyed("AES-CBC-128", "HMAC-SHA1-96", spi=0x1000 + 0x111 * i, mode="tunnel", replay_window=4096)
+        for i in range(3)
+    )
+    sender, receiver = SAD(), SAD(provider="libcrypto")
+    handles = [sender.add(sa, direction="outbound") for sa in (c, b, a)]
+    for sa in (a, b, c):
+        receiver.add(sa, direction="inbound")
+    nest = sender.bundle(handles)
+    plain = helpers.ipv4(b"x" * 100)
+    for _ in range(6):
+        batch = PacketBatch.from_packets([plain] * 1200, headroom=256, tailroom=128)
+        choice = np.where(np.arange(1200) % 3 == 0, nest, handles[0])
+        assert encapsulate(batch, sender, choice).ok == 1200
+        packets = batch.to_packets()
+        twice = PacketBatch.from_packets(packets + packets)
+        r = decapsulate(twice, receiver, threads=2)
+        assert r.ok == 1200
+        out = twice.to_packets()
+        assert all(out[i] == plain for i in np.flatnonzero(r.status == 0))

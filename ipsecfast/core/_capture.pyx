@@ -280,6 +280,9 @@ cdef class CaptureIndex:
             if interface.snaplen and caplen > interface.snaplen:
                 caplen = interface.snaplen
             caplen = min(caplen, total - head - 4)
+            if self.grows:
+                # the block tells the whole length alone, and the snapshot length that cut it is gone
+                store32(<uint8_t *>block + 8, <uint32_t>caplen, self.big)
         else:
             caplen = load32(block + 20, self.big)
         if caplen > MAX_CAPLEN:

@@ -245,10 +245,11 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
             iv_at = &ivs[0, 0]
     enter(batch, sad, threads)
     try:
-        if sad.slow is not None:
-            return sad.slow.encapsulate(batch, handle, iv)
         result = new_result(n)
-        bundles = _check_handles(sad, result, _copy_handles(handle, result.verdict.handle, n), stride)
+        one_handle = _copy_handles(handle, result.verdict.handle, n)
+        if sad.slow is not None:
+            return sad.slow.encapsulate(batch, result.handle, iv)
+        bundles = _check_handles(sad, result, one_handle, stride)
         if threads == 1 or iv is not None:
             with nogil:
                 outbound_batch(&sad.table, &batch.view, &result.verdict, iv_at, stride, bundles)

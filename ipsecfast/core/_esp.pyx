@@ -8,7 +8,7 @@ from libc.stdint cimport int16_t, uint32_t
 from libc.string cimport memcpy
 
 from ._bytes cimport bytes_equal, copy_icv, put_be32
-from ._types cimport CHUNK, PENDING, ST_AUTH_FAILED, op_t, suite_t, table_t, work_t
+from ._types cimport CHUNK, PENDING, ST_AUTH_FAILED, ST_CRYPTO_FAILED, op_t, suite_t, table_t, work_t
 
 
 cdef int by_suite(table_t *t, work_t *work, int n, int16_t *following, uint8_t *suites) noexcept nogil:
@@ -32,18 +32,24 @@ cdef inline work_t *work_of(op_t *cipher) noexcept nogil:
     return <work_t *> cipher
 
 
+cdef enum:
+    LONGEST_JOB = 65534     # bytes; of a longer AH packet, MACs that are single jobs go to the other provider
+
+
 cdef void run_mac(const suite_t *suite, op_t **ciphers, int n) noexcept nogil:
     """Compute a group's tags, ESN's high half behind what they cover for that time."""
     cdef op_t *ops[CHUNK]
     cdef int k
     cdef work_t *w
+    cdef bint short = True
     for k in range(n):
         w = work_of(ciphers[k])
         if w.hi != NULL:
             memcpy(w.saved, w.hi, 4)
             put_be32(w.hi, <uint32_t> (w.seq >> 32))
         ops[k] = &w.mac
-    if n >= suite.few_macs:
+        short = short and w.mac.text_len <= LONGEST_JOB
+    if n >= suite.few_macs and (short or suite.few_mac == NULL):
         suite.mac.compute(suite.mac_ctx, ops, n)
     else:
         for k in range(n):
@@ -89,7 +95,7 @@ cdef void open_group(const suite_t *suite, op_t **ciphers, int n) noexcept nogil
                 ciphers[good] = ciphers[k]
                 good += 1
             else:
-                w.status = ST_AUTH_FAILED
+                w.status = ST_AUTH_FAILED if w.mac.good else ST_CRYPTO_FAILED
     if suite.cipher == NULL or not good:
         return
     if good < suite.few_decrypt:

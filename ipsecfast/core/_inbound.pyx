@@ -544,7 +544,8 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
     open_chunk(t, work, n)
     for k in range(n):
         w = &work[k]
-        if with_ah and w.at.proto == IPPROTO_AH_ and (w.status == PENDING or w.status == ST_AUTH_FAILED):
+        if with_ah and w.at.proto == IPPROTO_AH_ and (
+                w.status == PENDING or w.status == ST_AUTH_FAILED or w.status == ST_CRYPTO_FAILED):
             ah_restore(w, t.suites[w.suite].shape.iv_len, False)      # also after a wrong ICV: as it was
         if w.status == PENDING:
             if depth == 0:

@@ -334,7 +334,7 @@ cdef class CoreSAD:
         self.enter()
         try:
             if self.slow is not None:
-                self.slow.delete(handle)
+                self.slow.delete(operator.index(handle))
                 return
             bundle = self.find_bundle(operator.index(handle))
             if bundle != NULL:
@@ -752,7 +752,7 @@ cdef object _delete(CoreSAD self, sa_t *s):
         t.n_any_mode -= 1
     if s.flags & SA_AH:
         t.n_ah -= 1
-    for i in range(t.n_bundles):
+    for i in range(t.n_bundles if s.n_bundles else 0):
         if _in_bundle(&t.bundles[i], index):
             _delete_bundle(self, &t.bundles[i])
     _drop_state(self, s)
@@ -782,7 +782,7 @@ cdef object _bundle(CoreSAD self, list members):
     cdef bundle_t fresh
     cdef bundle_t *grown
     cdef sa_t *s
-    cdef uint32_t index
+    cdef uint32_t index, r
     memset(&fresh, 0, sizeof(fresh))
     for member in members:
         s = self.find(member)
@@ -807,6 +807,8 @@ cdef object _bundle(CoreSAD self, list members):
         fresh.handle = <int64_t> 1 << BUNDLE_BIT | <int64_t> (index + 1)
     t.bundles[index] = fresh
     _join(t, &fresh)
+    for r in range(fresh.n):
+        t.sas[fresh.sa[r]].n_bundles += 1
     return fresh.handle
 
 
@@ -836,6 +838,9 @@ cdef void regrow(table_t *t) noexcept:
 
 
 cdef int _delete_bundle(CoreSAD self, bundle_t *bundle) except -1:
+    cdef uint32_t r
+    for r in range(bundle.n):
+        self.table.sas[bundle.sa[r]].n_bundles -= 1
     bundle.n = 0
     self.table.left = True
     if ((bundle.handle >> 32) & 0x3FFFFFFF) < 0x3FFFFFFF:

@@ -207,16 +207,16 @@ cdef class SelectorTable:
         _at_rest(self)
         if batch.busy:
             raise RuntimeError("this batch is at work in another thread")
-        _hash_rules(&self.family[0], WORDS4)
-        _hash_rules(&self.family[1], WORDS)
-        handles = np.empty(batch.view.n, np.int64)
-        cdef int64_t[::1] out = handles
-        if batch.view.n == 0:
-            return handles
         self.busy = batch.busy = True
+        cdef int64_t[::1] out
         try:
-            with nogil:
-                self.select_all(&batch.view, &out[0])
+            _hash_rules(&self.family[0], WORDS4)
+            _hash_rules(&self.family[1], WORDS)
+            handles = np.empty(batch.view.n, np.int64)
+            out = handles
+            if batch.view.n:
+                with nogil:
+                    self.select_all(&batch.view, &out[0])
         finally:
             self.busy = batch.busy = False
         return handles

@@ -188,7 +188,8 @@ cdef struct sa_t:
     uint16_t sport
     uint16_t dport
     uint32_t parent           # SAs that must stay in one thread are a tree: index + 1, 0 at its root
-    uint32_t spare[9]
+    uint32_t n_bundles        # that it is in
+    uint32_t spare[8]
 
 # A batch, as the engine sees it
 cdef struct view_t:

@@ -51,7 +51,7 @@ def policies(entries: Iterable[KeyEntry], bad: Callable[[KeyFileError], None]) -
         if min(counts) < max(counts):
             numbers = ", ".join(f"{n} of layer {i}" for i, n in enumerate(counts))
             origin = next(layers[i][0].origin for i in sorted(layers) if layers[i])
-            bad(key_error(origin, f"selector {selector}: got SAs: {numbers}, wanted as many of each layer"))
+            bad(key_error(f"{origin}: selector {selector}", f"got SAs: {numbers}, wanted as many of each layer"))
             continue
         out += [Policy(selector, sas) for sas in zip(*(layers[i] for i in range(len(counts))), strict=True)]
     return out

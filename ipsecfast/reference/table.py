@@ -124,7 +124,8 @@ class ReferenceTable:
         if handle in self._bundles:
             del self._bundles[handle]
             return
-        entry = self._entries.pop(handle)
+        entry = self.entry(handle)
+        del self._entries[handle]
         del self._by_key[_key(entry.direction, entry.sa)]
         self._bundles = {of: members for of, members in self._bundles.items() if handle not in members}
         self._collect_ports()
@@ -151,6 +152,8 @@ class ReferenceTable:
 
     def entry(self, handle: int) -> Entry:
         """The SA of a handle.  Raises KeyError if there is none."""
+        if handle not in self._entries:
+            raise KeyError(f"handle {handle} names no SA")
         return self._entries[handle]
 
     def layers(self, handle: int) -> tuple[Entry, ...]:
