@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from common import ALGORITHMS, ipv4, packets, security_association
+from cells import ALGORITHMS, Cell, security_association
+from packets import clear_packets, ipv4
 
-from ipsecfast import SAD, PacketBatch, SecurityAssociation, decapsulate, encapsulate
+from ipsecfast import SAD, PacketBatch, SecurityAssociation, decapsulate, encapsulate, providers
 from ipsecfast.ndis.datapath import Datapath
 from ipsecfast.ndis.nbl import NblBatch
 
+PROVIDERS = [p.name for p in providers() if p.available and p.name != "reference"]
 BATCH = 256
 ROUNDS = 120
 MSS = 1400
@@ -58,14 +60,15 @@ def framed(sa: SecurityAssociation, data: bytes, next_header: int, seq: int, pad
     return ETHERNET + bytes(packet)
 
 
-def receive_turns(sa: SecurityAssociation, size: str, provider: str) -> Turns:
+def receive_turns(cell: Cell) -> Turns:
     """`decapsulate`, then `Datapath.receive`, of the same packets."""
+    sa, provider = security_association(cell), cell.provider
     tx, rx = SAD(1, provider=provider), SAD(1, provider=provider)
     out = tx.add(sa, direction="outbound")
     rx.add(sa, direction="inbound")
     nic = Datapath(provider=provider)
     nic.add_bundle("inbound", [sa])
-    plain, turns = packets(size, BATCH), Turns()
+    plain, turns = clear_packets(cell), Turns()
     for i in range(ROUNDS):
         sealed = PacketBatch.from_packets(plain)
         assert encapsulate(sealed, tx, out).ok == BATCH
@@ -81,12 +84,13 @@ def receive_turns(sa: SecurityAssociation, size: str, provider: str) -> Turns:
     return turns
 
 
-def send_turns(sa: SecurityAssociation, size: str, provider: str) -> Turns:
+def send_turns(cell: Cell) -> Turns:
     """`encapsulate`, then `Datapath.send` of the same packets framed by a host."""
-    tx, nic = SAD(1, provider=provider), Datapath(provider=provider)
+    sa = security_association(cell)
+    tx, nic = SAD(1, provider=cell.provider), Datapath(provider=cell.provider)
     out = tx.add(sa, direction="outbound")
     handle = nic.add_bundle("outbound", [sa])
-    plain, turns = packets(size, BATCH), Turns()
+    plain, turns = clear_packets(cell), Turns()
     for i in range(ROUNDS):
         bare = PacketBatch.from_packets(plain, headroom=64, tailroom=64)
         ready = [framed(sa, packet[20:], 17, i * BATCH + k) for k, packet in enumerate(plain, start=1)]
@@ -100,9 +104,10 @@ def send_turns(sa: SecurityAssociation, size: str, provider: str) -> Turns:
     return turns
 
 
-def large_turns(sa: SecurityAssociation, provider: str, sends: int, checksums: bool) -> Turns:
+def large_turns(cell: Cell, sends: int, checksums: bool) -> Turns:
     """Ready-made frames of MSS bytes, then large sends of the same payload."""
-    nic = Datapath(provider=provider)
+    sa = security_association(cell)
+    nic = Datapath(provider=cell.provider)
     handle = nic.add_bundle("outbound", [sa])
     data, turns, seq = bytes(LARGE), Turns(), 1
     at = 14 + 20 + 8 + sa.enc_alg.iv_len
@@ -135,24 +140,27 @@ def report(benchmark: Any, turns: Turns, name: str, ratio: float, group: str) ->
     benchmark.extra_info["seconds"] = [turns.quick(0), turns.quick(1)]
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("size", ["64", "256", "1420"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_receive(benchmark: Any, algorithm: str, size: str, provider: str) -> None:
-    turns = receive_turns(security_association(algorithm), size, provider)
+    turns = receive_turns(Cell("ipsecfast", provider, algorithm, size=size))
     report(benchmark, turns, "over_engine", turns.quick(1) / turns.quick(0), "nic receive")
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("size", ["64", "256", "1420"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_send(benchmark: Any, algorithm: str, size: str, provider: str) -> None:
-    turns = send_turns(security_association(algorithm), size, provider)
+    turns = send_turns(Cell("ipsecfast", provider, algorithm, size=size))
     report(benchmark, turns, "over_engine", turns.quick(1) / turns.quick(0), "nic send")
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("checksums", [False, True], ids=["host-checksums", "nic-checksums"])
 @pytest.mark.parametrize("sends", [1, 6])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_large_send(benchmark: Any, algorithm: str, sends: int, checksums: bool, provider: str) -> None:
     """Against ready-made frames whose TCP checksum the host has finished, or the NIC finishes as for large sends."""
-    turns = large_turns(security_association(algorithm), provider, sends, checksums)
+    turns = large_turns(Cell("ipsecfast", provider, algorithm), sends, checksums)
     report(benchmark, turns, "over_ready_made", turns.quick(0) / turns.quick(1), "nic large send")

@@ -160,7 +160,7 @@ cdef bint send_run(table_t *t, nic_t *nic, const view_t *batch, int64_t low, int
 
 cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t at, bint raw, const wish_t *wish,
                             burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
-    """One IPv4 frame with ESP alone, an AEAD without ESN: most frames of most users.
+    """One IPv4 frame with ESP alone, without ESN: most frames of most users.
 
     False: it is not that, or not good, and nothing was written; the long way comes to the same.
     The number of a segment was taken before.
@@ -176,6 +176,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     cdef uint8_t *esp
     cdef uint8_t *end
     cdef uint64_t seq
+    cdef const shape_t *shape
     cdef shape_t aead
     cdef int offset
     if b.ah or wish.inner != NULL or not b.forms & OUTER_PLAIN or nic.options.host_iv:
@@ -184,37 +185,42 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
         return False
     sa = &t.sas[b.esp - 1]
     offset = ip_offset(frame, length, raw, &encapsulation)
-    if offset < 0 or t.suites[sa.suite].shape.kind != CLASS_AEAD or t.suites[sa.suite].shape.is_ccm:
-        return False
-    if sa.flags & SA_ESN:
+    if offset < 0 or sa.flags & SA_ESN:
         return False
     esp = frame + offset + 20
     if not encapsulation & nic.caps.encapsulation or not ip4_plain(frame + offset, length - offset, &ip):
         return False
-    aead.kind = CLASS_AEAD
-    aead.iv_len = 8
-    aead.salt_len = 4
-    aead.block = 1
+    shape = &t.suites[sa.suite].shape
     w.at.ip = frame + offset
     w.at.esp = esp
     w.at.esp_len = ip.total - 20
     w.at.total = ip.total
-    if ip.proto != IPPROTO_ESP_ or not esp_fits(sa, &aead, &w.at) or raw32(esp) != sa.spi_be:
+    w.at.version = 4
+    if ip.proto != IPPROTO_ESP_ or not esp_fits(sa, shape, &w.at) or raw32(esp) != sa.spi_be:
         return False
     end = esp + w.at.esp_len - sa.icv_len
     seq = be32(esp + 4)
-    if (end - 2)[0] > <uint32_t> (end - esp) - 18:
+    if (end - 2)[0] > <uint32_t> (end - esp) - 10 - shape.iv_len:
         return False
-    if not wish.cut:
-        if not fresh(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
-            return False
-        sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
-    put_be64(esp + 8, seq ^ sa.word[0])
+    if not wish.cut and not fresh(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
+        return False
     w.sa = sa
     w.suite = sa.suite
     w.seq = seq
     w.status = PENDING
-    esp_ops(w, sa, &aead, False, esp, w.at.esp_len, seq)
+    if shape.kind == CLASS_AEAD and not shape.is_ccm:
+        # with most questions answered
+        aead.kind = CLASS_AEAD
+        aead.iv_len = 8
+        aead.salt_len = 4
+        put_be64(esp + 8, seq ^ sa.word[0])
+        esp_ops(w, sa, &aead, False, esp, w.at.esp_len, seq)
+    elif write_iv(t, nic, sa, seq, shape, esp + 8, wish.cut):
+        esp_ops(w, sa, shape, False, esp, w.at.esp_len, seq)
+    else:
+        return False
+    if not wish.cut:
+        sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
     tx.left = 4
     tx.layers[2].udp = NULL
     tx.frame = frame
