@@ -19,6 +19,7 @@ from .versions import NDIS_6_0, NDIS_6_1, NDIS_6_30, NdisVersion
 __all__ = [
     "FamilyState",
     "configured_offload",
+    "current_encapsulation",
     "encapsulation_members",
     "hardware_offload",
     "is_zero",
@@ -121,9 +122,9 @@ def with_current_encapsulation(offload: NDIS_OFFLOAD, ipv4: Family, ipv6: Family
         for name in parts:
             part = _part(current, name)
             holder = part.Supported if name == "IPsecV1" else part
-            holder.Encapsulation &= _current(family)
+            holder.Encapsulation &= current_encapsulation(family)
     if FamilyState.ON in (ipv4[0], ipv6[0]):
-        on = [_current(f) for f in (ipv4, ipv6) if f[0] is FamilyState.ON]
+        on = [current_encapsulation(f) for f in (ipv4, ipv6) if f[0] is FamilyState.ON]
         current.IPsecV2.Encapsulation &= on[0] | on[-1]
     return current
 
@@ -266,7 +267,8 @@ def _mask_families(offload: NDIS_OFFLOAD, ipv4: Family, ipv6: Family) -> None:
         _clear(v2)
 
 
-def _current(family: Family) -> int:
+def current_encapsulation(family: Family) -> int:
+    """The bits that a family's encapsulation stands for; all of them while it is not set."""
     state, encapsulation_type = family
     if state is FamilyState.UNSET:
         return 0xFFFFFFFF

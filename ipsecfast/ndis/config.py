@@ -16,6 +16,7 @@ from .capabilities import (
     Family,
     FamilyState,
     configured_offload,
+    current_encapsulation,
     encapsulation_members,
     hardware_offload,
     is_zero,
@@ -88,6 +89,8 @@ class OffloadState:
     ipsec_v2 : its IPsecOV2 part; all zero when off.
     ipsec_receive_ipv4, ipsec_receive_ipv6 : received packets of the family are to be processed.
     ipsec_send_ipv4, ipsec_send_ipv6 : sent packets with an offload handle are.
+    ipsec_encapsulation_ipv4, ipsec_encapsulation_ipv6 : the NDIS_ENCAPSULATION_* bits with which; of received
+        packets, where those are to be processed.
     checksum_receive_ipv4, checksum_receive_ipv6 : receive checksum work may be done, as ``offload.Checksum`` says.
     lso_v1, lso_v2_ipv4, lso_v2_ipv6 : large sends.
     tcp_checksum_with_ipsec, udp_checksum_with_ipsec : the coexistence flags.
@@ -100,6 +103,8 @@ class OffloadState:
     ipsec_receive_ipv6: bool
     ipsec_send_ipv4: bool
     ipsec_send_ipv6: bool
+    ipsec_encapsulation_ipv4: int
+    ipsec_encapsulation_ipv6: int
     checksum_receive_ipv4: bool
     checksum_receive_ipv6: bool
     lso_v1: bool
@@ -272,6 +277,8 @@ class Configuration:
             ipsec_receive_ipv6=works[1] and on[1],
             ipsec_send_ipv4=works[0],
             ipsec_send_ipv6=works[1],
+            ipsec_encapsulation_ipv4=v2.Encapsulation & current_encapsulation(ipv4) if works[0] else 0,
+            ipsec_encapsulation_ipv6=v2.Encapsulation & current_encapsulation(ipv6) if works[1] else 0,
             checksum_receive_ipv4=on[0] and not is_zero(offload.Checksum.IPv4Receive),
             checksum_receive_ipv6=on[1] and not is_zero(offload.Checksum.IPv6Receive),
             lso_v1=not is_zero(offload.LsoV1),

@@ -5,7 +5,7 @@ The defaults are the decisions of docs/ndis.md, which names the test of every op
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 __all__ = ["Options"]
@@ -42,6 +42,27 @@ class Options:
     strict_encapsulation : members of OID_OFFLOAD_ENCAPSULATION that should be zero, or the length of an Ethernet
         header, and are not, are INVALID_DATA.
     bind_default_configuration : NDIS_BIND_PARAMETERS gives the configuration of initialization, not the current one.
+
+    SA OIDs
+    -------
+    direct_oids : direct requests are done in the call, or answered PENDING and done by ``Miniport.poll``.
+    sa_oids_on_ordinary_path : answer to the SA OIDs on the ordinary path, and to queries of them.
+    full_status : answer to ADD_SA when there is no room.
+    not_enabled_status : answer to ADD_SA for what the current configuration does not have.
+    failed_list_status : where no entry of a list was offloaded, the status of its first or of its last entry.
+    list_length : InformationBufferLength of a list covers its first node at least, or all nodes together.
+    update_mismatch_status : answer to UPDATE_SA whose Operation and Spi are not the bundle's, or without ESN.
+    unknown_delete : handles in DELETE_SA that name nothing are skipped and counted, or fail the whole request with
+        INVALID_PARAMETER and nothing deleted.
+    unauthenticated_esp : an ESP SA may encrypt without integrity; otherwise INVALID_DATA.
+    salt : for tests: 4 bytes that serve as salt where an AES-GCM or GMAC key comes without one; empty: INVALID_DATA.
+    icv_in_bits : AdditionalInfo of AES-GCM may be 64, 96 or 128 as well as 8, 12 or 16.
+    single_udp_esp : UdpEspEncapsulation with more than one bit is INVALID_DATA.
+
+    SA management
+    -------------
+    pause_refuses_direct_oids : while paused, direct requests are answered NOT_ACCEPTED.
+    config_change : SAs that need what the configuration lost are kept, unmatched, until DELETE_SA; or deleted.
     """
 
     header_size: Literal["macro", "sizeof"] = "macro"
@@ -63,6 +84,22 @@ class Options:
     strict_encapsulation: bool = False
     bind_default_configuration: bool = False
 
+    direct_oids: Literal["immediate", "pending"] = "immediate"
+    sa_oids_on_ordinary_path: Literal["not-supported", "invalid-oid"] = "not-supported"
+    full_status: Literal["resources", "failure"] = "resources"
+    not_enabled_status: Literal["not-supported", "failure"] = "not-supported"
+    failed_list_status: Literal["first", "last"] = "first"
+    list_length: Literal["first-node", "all-nodes"] = "first-node"
+    update_mismatch_status: Literal["invalid-parameter", "invalid-data"] = "invalid-parameter"
+    unknown_delete: Literal["ignore", "refuse"] = "ignore"
+    unauthenticated_esp: bool = False
+    salt: bytes = field(default=b"", repr=False)
+    icv_in_bits: bool = False
+    single_udp_esp: bool = False
+
+    pause_refuses_direct_oids: bool = False
+    config_change: Literal["keep", "delete"] = "keep"
+
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for f in fields(self):
@@ -72,6 +109,8 @@ class Options:
                 raise ValueError(f"{f.name}: got {value!r}, wanted {wanted}")
         if self.max_list_nodes < 1:
             raise ValueError(f"max_list_nodes: got {self.max_list_nodes}, wanted 1 or more")
+        if len(self.salt) not in (0, 4):
+            raise ValueError(f"salt: got {len(self.salt)} bytes, wanted 4 or none")
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -34,6 +34,7 @@ __all__ = [
     "read_add_sa_list",
     "read_delete_sa_list",
     "read_update_sa",
+    "walk_list",
     "write_list",
 ]
 
@@ -218,6 +219,12 @@ def read_update_sa(memory: Memory, address: int, length: int, options: Options =
     return SaUpdate(update.OffloadHandle, update.Operation, spi, seq_hi)
 
 
+def walk_list(memory: Memory, cls: _Listed, address: int, options: Options = _DEFAULT) -> Iterator[int]:
+    """Addresses of a list's nodes as far as it goes; StructureError where it is damaged."""
+    for at, _ in _walk(memory, cls, address, cls.least(memory.abi), options):
+        yield at
+
+
 def write_list(memory: Memory, nodes: Sequence[IPSEC_OFFLOAD_V2_ADD_SA | IPSEC_OFFLOAD_V2_DELETE_SA]) -> list[int]:
     """Put ``nodes`` into memory, each in an allocation of its own and pointing to the next; their addresses."""
     addresses: list[int] = []
@@ -234,7 +241,7 @@ def write_list(memory: Memory, nodes: Sequence[IPSEC_OFFLOAD_V2_ADD_SA | IPSEC_O
 
 def _walk(memory: Memory, cls: _Listed, address: int, length: int, options: Options) -> Iterator[tuple[int, bytes]]:
     """Address and bytes (to the end of its allocation) of each node."""
-    least = cls.size_through(cls.REVISIONS[0].through, memory.abi)
+    least = cls.least(memory.abi)
     if length < least:
         raise StructureError(_INVALID_LENGTH, f"{cls.__name__}: got {length} bytes, wanted at least {least}")
     offset = cls.Next.offset(memory.abi)

@@ -125,6 +125,11 @@ class Structure:
         return offset + size
 
     @classmethod
+    def least(cls, abi: Abi) -> int:
+        """Header.Size of revision 1 (what a buffer must have at least)."""
+        return cls._through[abi][1]
+
+    @classmethod
     def describe(cls, abi: Abi) -> list[dict[str, Any]]:
         """Name, type, offset, size (and bits) of every member; those of unnamed inner types with dotted names."""
         return [fact for member in cls.MEMBERS.values() for fact in member.describe(abi)]

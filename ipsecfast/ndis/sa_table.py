@@ -1,0 +1,270 @@
+"""The SA OIDs: ADD_SA and its list, ADD_SA_EX, UPDATE_SA, DELETE_SA over the datapath's SA table.
+
+Buffers are read as what they are, memory of somebody else: nothing is done before all of a request that can be judged
+without doing it has been.  All methods may be called from several threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from ..errors import SADFullError
+from .constants import NdisStatus, Oid, Operation
+from .datapath import Datapath
+from .errors import MemoryFault, NdisError, StructureError
+from .faults import Faults
+from .memory import Memory
+from .oid import OidRequest, status_of
+from .options import Options
+from .sa_bundle import Enabled, associations, missing
+from .sa_request import (
+    SaProtocol,
+    SaRequest,
+    SaUpdate,
+    read_add_sa_ex,
+    read_add_sa_list,
+    read_delete_sa_list,
+    read_update_sa,
+    walk_list,
+)
+from .structs import IPSEC_OFFLOAD_V2_ADD_SA, IPSEC_OFFLOAD_V2_ADD_SA_EX, IPSEC_OFFLOAD_V2_DELETE_SA
+
+__all__ = ["SaTable"]
+
+_SUCCESS = NdisStatus.NDIS_STATUS_SUCCESS
+_INVALID_PARAMETER = NdisStatus.NDIS_STATUS_INVALID_PARAMETER
+_FAILURE = NdisStatus.NDIS_STATUS_FAILURE
+_PROTOCOLS = {Operation.IPsecOffloadV2Ah.value: "ah", Operation.IPsecOffloadV2Esp.value: "esp"}
+_NOTHING = Enabled(False, False, False, False, False, 0, 0, 0)
+_AddSa = type[IPSEC_OFFLOAD_V2_ADD_SA] | type[IPSEC_OFFLOAD_V2_ADD_SA_EX]
+
+
+class SaTable:
+    """What serves the SA OIDs.
+
+    Attributes
+    ----------
+    capacity : bundles that it takes.
+    unknown_deletes : handles in DELETE_SA requests that named nothing.
+    """
+
+    def __init__(self, datapath: Datapath, capacity: int, options: Options, faults: Faults) -> None:
+        self.datapath = datapath
+        self.capacity = capacity if faults.full_early is None else min(capacity, faults.full_early)
+        self.options = options
+        self.faults = faults
+        self.unknown_deletes = 0
+        self._on = _NOTHING
+        self._lock = threading.Lock()
+        self._inbound: dict[int, None] = {}  # handles, oldest first; for what asks for deletion
+        self._needs: dict[int, SaRequest] = {}  # without keys; for config_change="delete"
+        self._updates: list[tuple[int, SaUpdate]] = []  # kept back by a fault: batches to wait, what to do
+
+    def enable(self, on: Enabled) -> None:
+        """The configuration has changed."""
+        self._on = on
+        if self.options.config_change == "delete":
+            with self._lock:
+                lost = [handle for handle, needs in self._needs.items() if missing(needs, on)]
+            for handle in lost:
+                self._delete(handle)
+
+    def clear(self) -> None:
+        """Delete every SA."""
+        self.datapath.clear()
+        with self._lock:
+            self._inbound.clear()
+            self._needs.clear()
+            self._updates.clear()
+
+    def serve(self, request: OidRequest, memory: Memory) -> int:
+        """Do a set request of one of the four OIDs; its status.  Raises what `status_of` knows."""
+        oid = request.oid
+        if oid == Oid.OID_TCP_TASK_IPSEC_OFFLOAD_V2_ADD_SA_EX:
+            return self._add_one(request, memory)
+        if oid == Oid.OID_TCP_TASK_IPSEC_OFFLOAD_V2_ADD_SA:
+            return self._add_list(request, memory)
+        if oid == Oid.OID_TCP_TASK_IPSEC_OFFLOAD_V2_DELETE_SA:
+            return self._delete_list(request, memory)
+        return self._update(request, memory)
+
+    # ADD_SA, ADD_SA_EX.
+
+    def _add_one(self, request: OidRequest, memory: Memory) -> int:
+        cls = IPSEC_OFFLOAD_V2_ADD_SA_EX
+        try:
+            _need(request, cls.least(memory.abi))
+            asked = read_add_sa_ex(memory, request.address, request.length, self.options)
+            self._put(asked, memory, request.address, cls)
+        except Exception:
+            self._no_handles(memory, (request.address,), cls)
+            raise
+        request.bytes_done = request.length
+        return _SUCCESS
+
+    def _add_list(self, request: OidRequest, memory: Memory) -> int:
+        cls = IPSEC_OFFLOAD_V2_ADD_SA
+        least = cls.least(memory.abi)
+        try:
+            _need(request, least)
+            nodes = read_add_sa_list(memory, request.address, request.length, self.options)
+            if self.options.list_length == "all-nodes":
+                _need(request, least * len(nodes))
+        except Exception:
+            self._no_handles(memory, walk_list(memory, cls, request.address, self.options), cls)
+            raise
+        failures: list[int] = []
+        for address, asked, error in nodes:
+            try:
+                if asked is None:
+                    raise error or AssertionError
+                self._put(asked, memory, address, cls)
+            except Exception as caught:
+                failures.append(status_of(caught))
+                self._no_handles(memory, (address,), cls)
+        request.bytes_done = min(request.length, least)
+        if len(failures) < len(nodes):
+            return _SUCCESS
+        return failures[0 if self.options.failed_list_status == "first" else -1]
+
+    def _put(self, asked: SaRequest, memory: Memory, address: int, cls: _AddSa) -> None:
+        handle = self.add(asked)
+        try:
+            memory.store(address, cls.OffloadHandle, handle)
+        except MemoryFault:
+            self._delete(handle)
+            raise
+
+    def add(self, asked: SaRequest) -> int:
+        """Offload one bundle; its handle.  Raises what `status_of` knows."""
+        options = self.options
+        sas = associations(asked, options, self.datapath.options.match_source)
+        lost = missing(asked, self._on)
+        if lost:
+            status = _FAILURE if options.not_enabled_status == "failure" else NdisStatus.NDIS_STATUS_NOT_SUPPORTED
+            raise NdisError(status, f"{lost}: the current configuration does not have what the SA needs")
+        if len(self.datapath) >= self.capacity:
+            raise self._full()
+        try:
+            handle = self.datapath.add_bundle(
+                "inbound" if asked.inbound else "outbound",
+                sas,
+                ipv6=asked.ipv6,
+                udp_esp=asked.udp_esp,
+                seq_hi=[p.seq_hi for p in asked.protocols],
+            )
+        except SADFullError:  # another thread was faster
+            raise self._full() from None
+        if asked.inbound and self.faults.delete_pressure is not None:
+            with self._lock:
+                self._inbound[handle] = None
+        if options.config_change == "delete":
+            with self._lock:
+                self._needs[handle] = replace(asked, protocols=tuple(map(_without_keys, asked.protocols)))
+        return handle
+
+    def _full(self) -> NdisError:
+        status = _FAILURE if self.options.full_status == "failure" else NdisStatus.NDIS_STATUS_RESOURCES
+        return NdisError(status, f"the SA table is full: {len(self.datapath)} bundles")
+
+    def _no_handles(self, memory: Memory, addresses: Iterable[int], cls: _AddSa) -> None:
+        """Write NULL as OffloadHandle, as far as there is anything to write to."""
+        with suppress(StructureError):
+            for address in addresses:
+                memory.store(address, cls.OffloadHandle, 0)
+
+    # UPDATE_SA, DELETE_SA.
+
+    def _update(self, request: OidRequest, memory: Memory) -> int:
+        update = read_update_sa(memory, request.address, request.length, self.options)
+        request.bytes_done = request.length
+        if self.faults.stale_esn:
+            with self._lock:
+                self._updates.append((self.faults.stale_esn, update))
+            return _SUCCESS
+        if not self._on.esn:
+            raise NdisError(_INVALID_PARAMETER, "UPDATE_SA: the current configuration has no ESN")
+        return self._apply(update)
+
+    def _apply(self, update: SaUpdate) -> int:
+        protocol = _PROTOCOLS.get(update.operation, "")
+        try:
+            self.datapath.update(update.handle, protocol, update.spi, update.seq_hi)  # type: ignore[arg-type]
+        except KeyError:
+            if self.options.update_mismatch_status == "invalid-data" and self._knows(update.handle):
+                return NdisStatus.NDIS_STATUS_INVALID_DATA
+            return _INVALID_PARAMETER
+        return _SUCCESS
+
+    def _knows(self, handle: int) -> bool:
+        try:
+            self.datapath.statistics(handle)
+        except KeyError:
+            return False
+        return True
+
+    def _delete_list(self, request: OidRequest, memory: Memory) -> int:
+        least = IPSEC_OFFLOAD_V2_DELETE_SA.least(memory.abi)
+        _need(request, least)
+        handles = read_delete_sa_list(memory, request.address, request.length, self.options)
+        if self.options.list_length == "all-nodes":
+            _need(request, least * len(handles))
+        request.bytes_done = min(request.length, least)
+        if self.options.unknown_delete == "refuse":
+            unknown = [h for h in handles if not self._knows(h)]
+            if unknown or len(set(handles)) < len(handles):
+                self.unknown_deletes += len(unknown)
+                return _INVALID_PARAMETER
+        for handle in handles:
+            self._delete(handle)
+        return _SUCCESS
+
+    def _delete(self, handle: int) -> None:
+        try:
+            self.datapath.delete(handle)
+        except KeyError:
+            with self._lock:
+                self.unknown_deletes += 1
+        if self._inbound or self._needs:
+            with self._lock:
+                self._inbound.pop(handle, None)
+                self._needs.pop(handle, None)
+
+    # Faults.
+
+    def release_updates(self) -> None:
+        """A batch goes by: do the updates that have been kept back long enough."""
+        with self._lock:
+            due = [update for wait, update in self._updates if wait <= 1]
+            self._updates = [(wait - 1, update) for wait, update in self._updates if wait > 1]
+        for update in due:
+            self._apply(update)
+
+    def press(self) -> None:
+        """Ask for the oldest inbound bundle's deletion where the table is too full."""
+        pressure = self.faults.delete_pressure
+        if pressure is None or len(self.datapath) < pressure:
+            return
+        with self._lock:
+            oldest = next(iter(self._inbound), None)
+        if oldest is not None:
+            with suppress(KeyError):  # deleted meanwhile
+                self.datapath.request_deletion(oldest)
+
+
+def _need(request: OidRequest, least: int) -> None:
+    if request.length < least:
+        request.bytes_needed = least
+        text = f"InformationBufferLength: got {request.length}, wanted at least {least}"
+        raise StructureError(NdisStatus.NDIS_STATUS_INVALID_LENGTH, text)
+
+
+def _without_keys(protocol: SaProtocol) -> SaProtocol:
+    return replace(
+        protocol,
+        authentication=replace(protocol.authentication, key=b""),
+        encryption=replace(protocol.encryption, key=b""),
+    )

@@ -1,0 +1,88 @@
+"""An adapter's states, and the gate in front of its work: who may come in, and when everybody is out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+from .constants import NdisStatus
+
+__all__ = ["AdapterState", "Gate"]
+
+
+class AdapterState(Enum):
+    """States of a miniport adapter (NDIS' page "Miniport Adapter States and Operations"), and what else may be so.
+
+    RESETTING, STANDBY and REMOVED are no states in NDIS' drawing, but refuse work as states do.
+    """
+
+    HALTED = "halted"
+    PAUSED = "paused"
+    PAUSING = "pausing"
+    RUNNING = "running"
+    RESETTING = "resetting"
+    STANDBY = "standby"
+    REMOVED = "removed"
+
+
+# What a send is completed with where it is not accepted.
+SEND_REFUSALS = {
+    AdapterState.HALTED: NdisStatus.NDIS_STATUS_FAILURE,
+    AdapterState.REMOVED: NdisStatus.NDIS_STATUS_FAILURE,
+    AdapterState.PAUSED: NdisStatus.NDIS_STATUS_PAUSED,
+    AdapterState.PAUSING: NdisStatus.NDIS_STATUS_PAUSED,
+    AdapterState.RESETTING: NdisStatus.NDIS_STATUS_RESET_IN_PROGRESS,
+    AdapterState.STANDBY: NdisStatus.NDIS_STATUS_LOW_POWER_STATE,
+}
+
+
+class Gate:
+    """The adapter's state, and how many calls are at work in it.
+
+    Work comes in by :meth:`work` or :meth:`enter` and :meth:`leave`, and is short; a change of state by
+    :meth:`move` waits until what came in before is out.  A thread must not change the state from inside its own work.
+    """
+
+    def __init__(self) -> None:
+        self.state = AdapterState.HALTED
+        self._at_work = 0
+        self._changed = threading.Condition()
+
+    def enter(self, *states: AdapterState) -> AdapterState | None:
+        """Come in; None if the adapter is in one of ``states``, else the state that keeps the caller out."""
+        with self._changed:
+            if self.state not in states:
+                return self.state
+            self._at_work += 1
+        return None
+
+    def leave(self) -> None:
+        """Go out again."""
+        with self._changed:
+            self._at_work -= 1
+            if not self._at_work:
+                self._changed.notify_all()
+
+    @contextmanager
+    def work(self, *states: AdapterState) -> Iterator[AdapterState | None]:
+        """:meth:`enter` and :meth:`leave`; gives the state that keeps the caller out."""
+        refused = self.enter(*states)
+        try:
+            yield refused
+        finally:
+            if refused is None:
+                self.leave()
+
+    def move(self, wanted: tuple[AdapterState, ...], to: AdapterState, what: str) -> AdapterState:
+        """Change the state and wait until all work is out; the state before.  RuntimeError from a state not wanted."""
+        with self._changed:
+            before = self.state
+            if before not in wanted:
+                names = " or ".join(s.value for s in wanted)
+                raise RuntimeError(f"{what}: the adapter is {before.value}, wanted {names}")
+            self.state = to
+            while self._at_work:
+                self._changed.wait()
+            return before
