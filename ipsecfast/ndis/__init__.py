@@ -9,15 +9,22 @@
 from __future__ import annotations
 
 from . import constants
+from .adapter import Miniport, ProtocolBinding
 from .capabilities import FamilyState, configured_offload, hardware_offload
 from .config import Binding, Configuration, OffloadState, StatusIndication
 from .constants import *  # noqa: F403
+from .datapath import Datapath, DatapathCapabilities, DatapathOptions
 from .errors import MemoryFault, NdisError, RegistryError, StructureError
+from .faults import Faults
 from .hardware import PROFILES, Checksum, HardwareProfile, IPsecV1, IPsecV2, Lso, profile
+from .host import Host, HostPacket, HostSa, HostSent
 from .keywords import KEYWORDS, Keyword, KeywordValues, read_keywords
 from .memory import Memory
+from .nbl import Nbl, NblBatch
+from .oid import OidRequest, status_of
 from .options import Options
 from .registry import Registry, RegistryValue, TransportSwitches, load_registry
+from .sa_bundle import request_for
 from .sa_request import (
     SaAlgorithm,
     SaNode,
@@ -31,6 +38,7 @@ from .sa_request import (
     write_list,
 )
 from .sa_request_v1 import V1Protocol, V1SaRequest, V1UdpEsp, read_v1_add_sa, read_v1_add_udpesp_sa
+from .states import AdapterState
 from .structs import (
     IPSEC_OFFLOAD_V2_ADD_SA,
     IPSEC_OFFLOAD_V2_ADD_SA_EX,
@@ -135,11 +143,20 @@ __all__ = [
     "SIZE_MACROS",
     "STRUCTURES",
     "Abi",
+    "AdapterState",
     "Binding",
     "Checksum",
     "Configuration",
+    "Datapath",
+    "DatapathCapabilities",
+    "DatapathOptions",
     "FamilyState",
+    "Faults",
     "HardwareProfile",
+    "Host",
+    "HostPacket",
+    "HostSa",
+    "HostSent",
     "IPsecV1",
     "IPsecV2",
     "KeyedStructure",
@@ -148,10 +165,15 @@ __all__ = [
     "Lso",
     "Memory",
     "MemoryFault",
+    "Miniport",
+    "Nbl",
+    "NblBatch",
     "NdisError",
     "NdisVersion",
     "OffloadState",
+    "OidRequest",
     "Options",
+    "ProtocolBinding",
     "Registry",
     "RegistryError",
     "RegistryValue",
@@ -178,6 +200,8 @@ __all__ = [
     "read_update_sa",
     "read_v1_add_sa",
     "read_v1_add_udpesp_sa",
+    "request_for",
+    "status_of",
     "write_list",
 ]
 __all__ += constants.__all__
