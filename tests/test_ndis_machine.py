@@ -1,0 +1,558 @@
+"""The card fuzzed as a whole: registry, OIDs (also damaged ones), encapsulation, reset, pause, halt, standby, sends,
+receives, SA pressure, pending requests, against a small model of the contract.
+
+``ci/fuzz-ndis`` makes it long.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import by_hand
+import numpy as np
+from helpers import ipv4, ipv6, keyed
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from nic_host import AH as AH_PROTO
+from nic_host import ESP, ah_room, ah_sealed, frame, padded, room, sealed
+from nic_oids import (
+    ABORTED,
+    ADD,
+    DELETE,
+    EX,
+    FAILURE,
+    HANDLE,
+    HANDLE_EX,
+    INVALID_DATA,
+    INVALID_PARAMETER,
+    NOT_ACCEPTED,
+    NOT_SUPPORTED,
+    PENDING,
+    RESOURCES,
+    SUCCESS,
+    UPDATE,
+    encapsulation,
+    parameters,
+    small,
+    wanted,
+)
+
+from ipsecfast import SecurityAssociation
+from ipsecfast.ndis import (
+    IPSEC_OFFLOAD_V2_DELETE_SA,
+    IPSEC_OFFLOAD_V2_UPDATE_SA,
+    NDIS_OFFLOAD,
+    AdapterState,
+    Miniport,
+    NblBatch,
+    NdisStatus,
+    Oid,
+    OidRequest,
+    Options,
+    Registry,
+    SaRequest,
+    StatusIndication,
+    read_keywords,
+    write_list,
+)
+from ipsecfast.testing.strategies import ndis as gen
+
+CAPACITY, WINDOW = 4, 1024
+RUNNING, PAUSED = "running", "paused"
+END6 = {"src": "2001:db8::1", "dst": "2001:db8::2"}
+SAS = {
+    "gcm": keyed("AES-GCM-128", spi=0x101),
+    "esn": keyed("AES-GCM-256", spi=0x102, esn=True),
+    "cbc": keyed("AES-CBC-128", "HMAC-SHA1-96", spi=0x103),
+    "gcm6": keyed("AES-GCM-192", spi=0x104, **END6),
+    "ah": keyed("NULL", "HMAC-SHA256-128", protocol="ah", spi=0x105),
+}
+OTHER_KEY = {name: replace(sa, enc_key=sa.enc_key[::-1], auth_key=sa.auth_key[::-1]) for name, sa in SAS.items()}
+FILLED, SELDOM = st.sampled_from((True, True, True, False)), st.sampled_from((False,) * 7 + (True,))
+NAMES, WHO = st.sampled_from(sorted(SAS)), st.sampled_from(("inbound", "outbound"))
+AT_ONCE = (
+    NdisStatus.NDIS_STATUS_INVALID_LENGTH,
+    NdisStatus.NDIS_STATUS_UNSUPPORTED_REVISION,
+    INVALID_DATA,
+    INVALID_PARAMETER,
+    NOT_SUPPORTED,
+    RESOURCES,
+)
+SEND_REFUSED = {
+    PAUSED: NdisStatus.NDIS_STATUS_PAUSED,
+    "resetting": NdisStatus.NDIS_STATUS_RESET_IN_PROGRESS,
+    "standby": NdisStatus.NDIS_STATUS_LOW_POWER_STATE,
+    "removed": FAILURE,
+    "halted": FAILURE,
+}
+
+
+class Bundle:
+    """What the model knows of an SA in the table."""
+
+    def __init__(self, name: str, way: str, hi: int) -> None:
+        self.name, self.way, self.hi = name, way, hi
+        self.handles: set[int] = set()
+        self.sent: set[int] = set()
+        self.asked = False
+
+    def refuses(self, seq: int) -> bool:
+        """Was the number sent, or is it older than what the card remembers?"""
+        return seq in self.sent or seq + WINDOW <= max(self.sent, default=0)
+
+
+class Card(RuleBasedStateMachine):
+    """The contract, from above and from the wire."""
+
+    @initialize(
+        keywords=st.one_of(st.just({}), st.just({}), gen.keyword_values()),
+        ndis=st.sampled_from(("6.1", "6.20", "6.30", "6.89")),
+        pending=st.sampled_from((False, False, True)),
+        abi=st.sampled_from(("x64", "x86")),
+        filled=FILLED,
+    )
+    def start(self, keywords: dict[str, Any], ndis: str, pending: bool, abi: str, filled: bool) -> None:
+        self.registry = Registry(keywords)
+        options = Options(direct_oids="pending") if pending else Options()
+        self.pending = pending
+        self.card = Miniport(small(CAPACITY), self.registry, ndis, abi=abi, options=options)
+        self.ex = ndis in ("6.30", "6.89")
+        self.numbers = dict.fromkeys(SAS, 0)
+        self.handles: dict[int, Bundle] = {}
+        self.dead: list[int] = []
+        self.queue: list[tuple[OidRequest, Any]] = []
+        self.told: list[StatusIndication] = []
+        self.state = "halted"
+        self.begin(filled)
+
+    def begin(self, filled: bool) -> None:
+        self.card.initialize()
+        self.card.bind(self.told.append)
+        self.state = PAUSED
+        self.k = read_keywords(self.registry).values["*IPsecOffloadV2"]
+        self.v4 = self.v6 = 0  # as NDIS_OFFLOAD_ENCAPSULATION has it; 0 is never set
+        self.card.restart()
+        self.state = RUNNING
+        if filled:
+            self.fill()
+
+    def fill(self) -> None:
+        """Let there be something to work with."""
+        self.set_encapsulation(1, 1, 2)
+        for way in ("inbound", "outbound"):
+            self.add("esn", way, False, 1)
+        self.card.poll()
+
+    # ------------------------------------------------------------ the model
+
+    def on(self) -> bool:
+        return self.k != 0 and (self.v4, self.v6) != (2, 2)
+
+    def enabled(self, sa: SecurityAssociation) -> bool:
+        bit = 1 if sa.protocol == "ah" else 2
+        return self.on() and bool(self.k & bit) and (sa.spi != 0x104 or self.v6 != 2)
+
+    def live(self, name: str, way: str, index: int) -> str:
+        """One of the bundles in the table most of the time."""
+        names = sorted({b.name for b in self.handles.values() if b.way == way})
+        return names[index % len(names)] if names and index % 4 else name
+
+    def bundle(self, name: str, way: str) -> Bundle | None:
+        return next((b for b in self.handles.values() if (b.name, b.way) == (name, way)), None)
+
+    def expected_add(self, name: str, way: str, other_key: bool) -> int:
+        if not self.enabled(SAS[name]):
+            return NOT_SUPPORTED
+        if len(self.handles) == CAPACITY:
+            return RESOURCES
+        known = self.bundle(name, way)
+        return INVALID_PARAMETER if known and other_key else SUCCESS
+
+    def added(self, name: str, way: str, handle: int, hi: int) -> None:
+        assert handle and handle not in self.handles and handle not in self.dead
+        bundle = self.bundle(name, way) or Bundle(name, way, hi)
+        bundle.hi = hi
+        bundle.handles.add(handle)
+        self.handles[handle] = bundle
+
+    def removed(self, handle: int) -> None:
+        bundle = self.handles.pop(handle, None)
+        if bundle is not None:
+            bundle.handles.discard(handle)
+            self.dead = [*self.dead[-8:], handle]
+
+    # ------------------------------------------------------------ OIDs
+
+    def issue(self, request: OidRequest, effect: Any) -> None:
+        """Issue a direct request; ``effect`` judges its status when it is done, and updates the model."""
+        status = self.card.direct_oid_request(request, lambda asked, status: self.complete(asked, status))
+        if self.state not in (RUNNING, PAUSED):
+            refused = ABORTED if self.state == "resetting" and request.oid != DELETE else NOT_ACCEPTED
+            assert status == request.status == refused
+        elif self.pending:
+            assert status == PENDING
+            self.queue.append((request, effect))
+        else:
+            assert status == request.status
+            effect(status)
+
+    def complete(self, request: OidRequest, status: int) -> None:
+        at = next(i for i, (queued, _) in enumerate(self.queue) if queued is request)
+        _, effect = self.queue.pop(at)
+        if status != ABORTED:
+            effect(status)
+
+    def node(self, request: SaRequest) -> Any:
+        return request.to_add_sa(self.card.abi) if not self.ex else request.to_add_sa_ex(self.card.abi)
+
+    @rule(name=NAMES, way=WHO, other_key=st.sampled_from((False, False, False, True)), hi=st.integers(0, 2))
+    def add(self, name: str, way: str, other_key: bool, hi: int) -> None:
+        sa = OTHER_KEY[name] if other_key else SAS[name]
+        known = self.bundle(name, way)
+        hi = (known.hi if known else hi) if sa.esn else 0
+        request = wanted(sa, inbound=way == "inbound", seq_hi=[hi])
+        memory = self.card.memory
+        if self.ex:
+            asked = OidRequest.set(memory, EX, self.node(request).to_bytes(), request_id=len(name))
+        else:
+            asked = OidRequest(ADD, write_list(memory, [self.node(request)])[0], 200, request_id=len(name))
+        member: Any = HANDLE_EX if self.ex else HANDLE
+        memory.store(asked.address, member, 0xDEAD)
+
+        def effect(status: int) -> None:
+            assert status == self.expected_add(name, way, other_key)
+            handle = memory.load(asked.address, member)
+            assert bool(handle) == (status == SUCCESS)
+            if status == SUCCESS and other_key:
+                self.card.datapath.delete(handle)  # the model has no packets with this key
+            elif status == SUCCESS:
+                self.added(name, way, handle, hi)
+
+        self.issue(asked, effect)
+
+    @precondition(lambda self: not self.ex)
+    @rule(names=st.lists(NAMES, min_size=1, max_size=6, unique=True), way=WHO)
+    def add_list(self, names: list[str], way: str) -> None:
+        memory = self.card.memory
+        his = [b.hi if (b := self.bundle(n, way)) else 0 for n in names]
+        requests = [wanted(SAS[n], inbound=way == "inbound", seq_hi=[hi]) for n, hi in zip(names, his, strict=True)]
+        nodes = write_list(memory, [r.to_add_sa(self.card.abi) for r in requests])
+
+        def effect(status: int) -> None:
+            statuses = []
+            for name, node, hi in zip(names, nodes, his, strict=True):
+                statuses.append(self.expected_add(name, way, False))
+                handle = memory.load(node, HANDLE)
+                assert bool(handle) == (statuses[-1] == SUCCESS)
+                if handle:
+                    self.added(name, way, handle, hi)
+            assert status == (SUCCESS if SUCCESS in statuses else statuses[0])
+
+        self.issue(OidRequest(ADD, nodes[0], 200), effect)
+
+    @rule(request=gen.sa_requests(), data=st.data())
+    def add_damaged(self, request: SaRequest, data: Any) -> None:
+        """Whatever is wrong with a buffer: a status, and nothing stays behind."""
+        memory = self.card.memory
+        octets = data.draw(gen.damaged_buffers(self.node(request).to_bytes()))
+        if not octets:
+            return
+        at = memory.allocate(octets)
+        length = data.draw(st.sampled_from((len(octets), len(octets), 200, 0, 0xFFFFFFFF)))
+
+        def effect(status: int) -> None:
+            assert status in (*AT_ONCE, SUCCESS)
+            if status == SUCCESS:
+                self.card.datapath.delete(memory.load(at, HANDLE_EX if self.ex else HANDLE))
+
+        self.issue(OidRequest(EX if self.ex else ADD, at, length), effect)
+
+    @rule(index=st.integers(0, 9), unknown=st.booleans())
+    def delete(self, index: int, unknown: bool) -> None:
+        live = sorted(self.handles)
+        handles = [live[index % len(live)]] if live else []
+        handles += [(self.dead or [0x7777777])[-1]] if unknown or not handles else []
+        nodes = [IPSEC_OFFLOAD_V2_DELETE_SA(self.card.abi, OffloadHandle=h) for h in handles]
+        at = write_list(self.card.memory, nodes)[0]
+
+        def effect(status: int) -> None:
+            assert status == SUCCESS
+            for handle in handles:
+                self.removed(handle)
+
+        self.issue(OidRequest(DELETE, at, 100), effect)
+
+    @rule(data=st.data())
+    def delete_damaged(self, data: Any) -> None:
+        whole = IPSEC_OFFLOAD_V2_DELETE_SA(self.card.abi, OffloadHandle=0x5555).to_bytes()
+        octets = data.draw(gen.damaged_buffers(whole)) or b"\0"
+
+        def effect(status: int) -> None:
+            assert status in (*AT_ONCE, SUCCESS)
+
+        at = self.card.memory.allocate(octets)
+        live = {h.to_bytes(self.card.abi.pointer_len, "little") for h in self.handles}
+        if not any(one in octets for one in live):
+            self.issue(OidRequest(DELETE, at, len(octets)), effect)
+
+    @rule(index=st.integers(0, 9), wrong=st.integers(0, 3))
+    def update(self, index: int, wrong: int) -> None:
+        live = sorted(self.handles)
+        handle = live[index % len(live)] if live else 0x99
+        bundle = self.handles.get(handle)
+        sa = SAS[bundle.name] if bundle else SAS["esn"]
+        hi = bundle.hi + 1 if bundle else 1
+        buffer = IPSEC_OFFLOAD_V2_UPDATE_SA(
+            self.card.abi,
+            OffloadHandle=handle,
+            Operation=1 if (sa.protocol == "ah") != (wrong == 1) else 2,
+            Spi=sa.spi + (wrong == 2),
+            SequenceNumberHighOrder=hi,
+        )
+
+        def effect(status: int) -> None:
+            right = handle in self.handles and sa.esn and wrong not in (1, 2) and self.on()
+            assert status == (SUCCESS if right else INVALID_PARAMETER)
+            if right:
+                self.handles[handle].hi = hi
+
+        self.issue(OidRequest.set(self.card.memory, UPDATE, buffer.to_bytes()), effect)
+
+    @rule(n=st.integers(0, 3))
+    def poll(self, n: int) -> None:
+        self.card.poll(n or None)
+
+    @rule(request_id=st.integers(0, 5))
+    def cancel(self, request_id: int) -> None:
+        hit = [asked for asked, _ in self.queue if asked.request_id == request_id]
+        assert self.card.cancel_direct_oid_request(request_id) == len(hit)
+        assert all(asked.status == ABORTED for asked in hit)
+
+    @rule(v4=st.sampled_from((0, 1, 1, 2)), v6=st.sampled_from((0, 1, 1, 2)), kind=st.sampled_from((2, 2, 2, 4)))
+    def set_encapsulation(self, v4: int, v6: int, kind: int) -> None:
+        before = len(self.told)
+        status = encapsulation(self.card, v4, v6, kind)
+        if self.state not in (RUNNING, PAUSED):
+            assert status == (ABORTED if self.state == "resetting" else NOT_ACCEPTED)
+        elif kind == 4 and 1 in (v4, v6):
+            assert status == INVALID_PARAMETER and len(self.told) == before
+        else:
+            assert status == SUCCESS and len(self.told) == before + 1
+            self.v4, self.v6 = v4 or self.v4, v6 or self.v6
+            self.check_indication()
+
+    @rule(value=st.sampled_from((0, 1, 2, 3, 4, 4, 4, 5)), flags=st.sampled_from((0, 0, 0, 1, 2)))
+    def set_parameters(self, value: int, flags: int) -> None:
+        before, key = len(self.told), self.registry.get("*IPsecOffloadV2")
+        status = parameters(self.card, IPsecV2=value, Flags=flags)
+        if self.state not in (RUNNING, PAUSED):
+            assert status == (ABORTED if self.state == "resetting" else NOT_ACCEPTED)
+        elif value > 4 or flags == 2:
+            assert status == INVALID_DATA and len(self.told) == before
+        else:
+            assert status == SUCCESS and len(self.told) == before + 1
+            self.k = value - 1 if value else self.k
+            if flags or not value:
+                assert self.registry.get("*IPsecOffloadV2") == key
+            else:
+                now = self.registry.get("*IPsecOffloadV2")
+                assert now is not None and now.data == str(value - 1)
+            self.check_indication()
+
+    def check_indication(self) -> None:
+        assert self.told[-1].status == NdisStatus.NDIS_STATUS_TASK_OFFLOAD_CURRENT_CONFIG
+        v2 = NDIS_OFFLOAD.from_bytes(self.told[-1].buffer, self.card.abi).IPsecV2
+        assert (v2.Ah, v2.Esp) == (self.on() and bool(self.k & 1), self.on() and bool(self.k & 2))
+        assert v2.Tunnel == self.on() and bool(v2.SaOffloadCapacity) == self.on()
+
+    @rule(octets=st.binary(max_size=40), oid=st.sampled_from(list(Oid)))
+    def junk(self, octets: bytes, oid: Oid) -> None:
+        """Any OID with any bytes on the ordinary path: a status, and a change only where it is SUCCESS."""
+        before = self.card.configuration.state
+        status = self.card.oid_request(OidRequest.set(self.card.memory, oid, octets))
+        assert status != SUCCESS and self.card.configuration.state is before
+
+    # ------------------------------------------------------------ states
+
+    @rule(really=SELDOM)
+    def pause_and_restart(self, really: bool) -> None:
+        if self.state == RUNNING and really:
+            self.card.pause()
+            self.state = PAUSED
+        elif self.state == PAUSED:
+            self.card.restart()
+            self.state = RUNNING
+
+    @precondition(lambda self: self.state in (RUNNING, PAUSED))
+    @rule(really=SELDOM)
+    def begin_reset(self, really: bool) -> None:
+        if not really:
+            return
+        self.back, self.end = self.state, self.card.begin_reset()
+        self.state = "resetting"
+
+    @precondition(lambda self: self.state in (RUNNING, PAUSED))
+    @rule(really=SELDOM)
+    def standby(self, really: bool) -> None:
+        if not really:
+            return
+        self.back, self.end = self.state, self.card.standby()
+        self.state = "standby"
+
+    @precondition(lambda self: self.state in ("resetting", "standby"))
+    @rule()
+    def come_back(self) -> None:
+        was, self.state = self.state, self.back
+        self.end()
+        assert was == "standby" or not self.queue  # aborted, before it or after it
+
+    @rule(really=SELDOM, surprise=st.booleans(), filled=FILLED)
+    def halt_and_begin(self, really: bool, surprise: bool, filled: bool) -> None:
+        if not really:
+            return
+        if surprise or self.state in ("resetting", "standby"):
+            self.card.surprise_removal()
+            self.state = "removed"
+            assert not self.queue
+        elif self.state == RUNNING:
+            self.card.pause()
+        self.state = "halted"
+        self.card.halt()
+        assert not self.queue and not len(self.card.datapath) and self.card.state is AdapterState.HALTED
+        self.handles.clear()
+        self.dead.clear()
+        self.begin(filled)
+
+    # ------------------------------------------------------------ packets
+
+    def packet(self, sa: SecurityAssociation, seq: int) -> bytes:
+        data = bytes(range(seq % 40))
+        if sa.protocol == "ah":
+            return ah_sealed(sa, data, 253, seq)
+        esp = sealed(sa, data, 253, seq)
+        return ipv6(esp, proto=ESP) if sa.spi == 0x104 else ipv4(esp, proto=ESP)
+
+    @rule(name=NAMES, lo=st.integers(1, 99), damage=st.sampled_from(("", "", "icv", "spi", "dst")))
+    def receive(self, name: str, lo: int, damage: str) -> None:
+        name = self.live(name, "inbound", lo)
+        sa = SAS[name]
+        bundle = self.bundle(name, "inbound")
+        seq = lo | (bundle.hi << 32 if bundle and sa.esn else 0)
+        packet = bytearray(self.packet(sa, seq))
+        if damage == "icv":
+            packet[-1 if sa.protocol == "esp" else 32] ^= 1
+        elif damage == "spi":
+            sa_at = packet.index(sa.spi.to_bytes(4, "big") + lo.to_bytes(4, "big"))
+            packet[sa_at] ^= 0x40
+        elif damage == "dst":
+            packet[39 if sa.spi == 0x104 else 19] ^= 0x40
+        before = frame(bytes(packet))
+        batch = NblBatch.from_frames([before])
+        batch.oob[:] = 0x1234567812345678
+        result = self.card.receive(batch)
+        if self.state != RUNNING:
+            assert result is None
+            return
+        assert result is not None
+        family = self.v6 if sa.spi == 0x104 else self.v4
+        word = int(result.word[0])
+        if not bundle or not self.enabled(sa) or family != 1 or damage in ("spi", "dst"):
+            assert word == 0 and not batch.oob.any() and batch.frames.to_packets() == [before]
+            return
+        failed = (2 if sa.protocol == "ah" else 3) << 16 if damage else 0
+        assert word == 2 | failed | bundle.asked
+        (after,) = batch.frames.to_packets()
+        if failed or sa.protocol == "ah":
+            assert after == before and batch.header[0] == 0
+        else:
+            text = padded(sa, bytes(range(seq % 40)), 253)
+            assert sa.icv_len and after[: -sa.icv_len].endswith(text)
+            assert batch.header[0] == 253 | text[-2] << 8 | 1 << 16
+
+    @rule(name=NAMES, index=st.integers(0, 9), again=st.integers(0, 4), any_handle=SELDOM)
+    def send(self, name: str, index: int, again: int, any_handle: bool) -> None:
+        name = self.live(name, "outbound", index)
+        bundle = self.bundle(name, "outbound")
+        handle = next(iter(bundle.handles)) if bundle else 0
+        if any_handle or not bundle:
+            known = [*sorted(self.handles), *self.dead, 0x5555]
+            handle = known[index % len(known)]
+        bundle = self.handles.get(handle)
+        sa = SAS[name]
+        if again or not self.numbers[name]:
+            self.numbers[name] += 1
+        hi = bundle.hi if bundle and sa.esn else 0
+        seq = self.numbers[name] | hi << 32
+        data = bytes(range(seq % 50))
+        if sa.protocol == "ah":
+            before = ipv4(ah_room(sa, data, 253, seq), proto=AH_PROTO)
+        else:
+            before = (ipv6 if sa.spi == 0x104 else ipv4)(room(sa, data, 253, seq), proto=ESP)
+        batch = NblBatch.from_frames([frame(before)])
+        batch.ipsec[:] = handle
+        result = self.card.send(batch)
+        if self.state != RUNNING:
+            assert result.status.tolist() == [SEND_REFUSED[self.state]] and not len(result.transmitted)
+            return
+        right = bundle is not None and (bundle.name, bundle.way) == (name, "outbound")
+        if not right or not bundle or bundle.refuses(seq) or not self.enabled(sa):
+            assert result.status.tolist() == [FAILURE] and not len(result.transmitted)
+            return
+        assert result.status.tolist() == [SUCCESS]
+        bundle.sent.add(seq)
+        (after,) = result.transmitted.to_packets()
+        if sa.protocol == "ah":
+            assert after == frame(ah_sealed(sa, data, 253, seq))
+        else:
+            start = 14 + (40 if sa.spi == 0x104 else 20)
+            assert by_hand.payload_of(sa, after[start:], hi) == padded(sa, data, 253)
+
+    @rule(words=st.lists(gen.oob_words(), min_size=1, max_size=4), octets=st.binary(max_size=90), mac=st.booleans())
+    def send_junk(self, words: list[tuple[int, ...]], octets: bytes, mac: bool) -> None:
+        """Any words with any bytes; nothing that names an SA leaves as it is."""
+        one = frame(ipv4(octets, proto=ESP)) if mac else octets
+        batch = NblBatch.from_frames([one] * len(words))
+        batch.oob[:] = np.array(words, np.uint64).T
+        protected = (batch.ipsec | batch.tunnel) != 0
+        result = self.card.send(batch)
+        assert not (result.status[protected] == SUCCESS).any()
+
+    @rule(octets=st.binary(max_size=90), proto=st.sampled_from((ESP, AH_PROTO, 17)))
+    def receive_junk(self, octets: bytes, proto: int) -> None:
+        before = [frame(ipv4(octets, proto=proto)), octets]
+        batch = NblBatch.from_frames(before)
+        result = self.card.receive(batch)
+        assert result is None or (batch.frames.to_packets() == before and batch.ipsec[1] == 0)
+
+    @rule(name=NAMES)
+    def press(self, name: str) -> None:
+        bundle = self.bundle(name, "inbound")
+        if bundle:
+            self.card.datapath.request_deletion(next(iter(bundle.handles)))
+            bundle.asked = True
+
+    # ------------------------------------------------------------ always
+
+    @invariant()
+    def same_table(self) -> None:
+        if hasattr(self, "card"):
+            assert len(self.card.datapath) == len(self.handles) <= CAPACITY
+            assert self.card.pending == len(self.queue)
+
+
+def _settings() -> settings:
+    """A short run; ``IPSECFAST_NDIS_STEPS`` in the environment asks for so many steps."""
+    steps = int(os.environ.get("IPSECFAST_NDIS_STEPS", "1000"))
+    return settings(
+        max_examples=-(-steps // 50),
+        stateful_step_count=50,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
+
+
+Card.TestCase.settings = _settings()
+TestCard = Card.TestCase

@@ -1,0 +1,285 @@
+"""The miniport's states, bindings and configuration: lines of section 12 of the contract, and options of section 5."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import keyed
+from nic_host import esp4
+from nic_oids import (
+    ABORTED,
+    AH,
+    DELETE,
+    DONE,
+    ESN,
+    EX,
+    FAILURE,
+    GCM,
+    HANDLE_EX,
+    INVALID_DATA,
+    INVALID_PARAMETER,
+    NOT_ACCEPTED,
+    NOT_SUPPORTED,
+    PENDING,
+    SUCCESS,
+    add,
+    add_ex,
+    card,
+    delete,
+    encapsulation,
+    parameters,
+    send,
+    small,
+    update,
+    wanted,
+    words,
+)
+
+from ipsecfast.ndis import (
+    IPSEC_OFFLOAD_V2_DELETE_SA,
+    NDIS_OFFLOAD,
+    AdapterState,
+    Miniport,
+    NblBatch,
+    NdisStatus,
+    OidRequest,
+    Options,
+    Registry,
+    StatusIndication,
+    profile,
+    write_list,
+)
+
+# ---------------------------------------------------------------- states
+
+
+def test_sas_survive_reset_and_standby() -> None:
+    made = card()
+    inbound, outbound = add(made, GCM), add(made, GCM, inbound=False)
+    made.reset()
+    assert words(made, esp4(GCM)) == [DONE] and send(made, outbound, 1) == SUCCESS
+    resume = made.standby()
+    assert made.state is AdapterState.STANDBY and words(made, esp4(GCM)) is None
+    assert send(made, outbound, 2) == NdisStatus.NDIS_STATUS_LOW_POWER_STATE and delete(made, inbound) == NOT_ACCEPTED
+    resume()
+    assert words(made, esp4(GCM)) == [DONE] and send(made, outbound, 2) == SUCCESS
+
+
+def test_requests_during_a_reset() -> None:
+    made = card()
+    handle = add(made, GCM)
+    end = made.begin_reset()
+    assert delete(made, handle) == NOT_ACCEPTED and add_ex(made, wanted(AH))[0] == ABORTED
+    assert update(made, handle) == encapsulation(made) == ABORTED
+    assert send(made, handle) == NdisStatus.NDIS_STATUS_RESET_IN_PROGRESS
+    end()
+    assert delete(made, handle) == SUCCESS and made.state is AdapterState.RUNNING
+
+
+@pytest.mark.parametrize("ndis", ["6.20", "6.30"])
+def test_pending_requests_are_aborted_by_a_reset(ndis: str) -> None:
+    """From NDIS 6.30 on before the reset completes."""
+    made = card(ndis, options=Options(direct_oids="pending"))
+    log: list[int] = []
+    made.bind(lambda indication: log.append(indication.status))
+    nodes = write_list(made.memory, [IPSEC_OFFLOAD_V2_DELETE_SA(OffloadHandle=1)])
+    assert made.direct_oid_request(OidRequest(DELETE, nodes[0], 24), lambda _, status: log.append(status)) == PENDING
+    made.reset()
+    start, end = NdisStatus.NDIS_STATUS_RESET_START, NdisStatus.NDIS_STATUS_RESET_END
+    assert log == ([start, ABORTED, end] if ndis == "6.30" else [start, end, ABORTED])
+
+
+def test_halt_clears() -> None:
+    made = card()
+    handle = add(made, GCM)
+    made.pause()
+    made.halt()
+    assert not len(made.datapath) and made.state is AdapterState.HALTED
+    assert add_ex(made, wanted(GCM))[0] == NOT_ACCEPTED == encapsulation(made) and send(made, handle) == FAILURE
+    made.initialize()
+    made.restart()
+    assert encapsulation(made) == SUCCESS and words(made, esp4(GCM)) == [0]
+
+
+def test_surprise_removal() -> None:
+    made = card(options=Options(direct_oids="pending"))
+    done: list[int] = []
+    asked = OidRequest.set(made.memory, EX, wanted(GCM).to_add_sa_ex().to_bytes())
+    assert made.direct_oid_request(asked, lambda _, status: done.append(status)) == PENDING
+    made.surprise_removal()
+    assert done == [ABORTED] and words(made, esp4(GCM)) is None
+    assert add_ex(made, wanted(GCM))[0] == NOT_ACCEPTED and made.direct_oid_request(OidRequest(0x999)) == NOT_ACCEPTED
+    made.halt()
+
+
+def test_pause_refuses_sends_and_keeps_sas() -> None:
+    made = card()
+    inbound, outbound = add(made, GCM), add(made, GCM, inbound=False)
+    made.pause()
+    assert send(made, outbound) == NdisStatus.NDIS_STATUS_PAUSED and words(made, esp4(GCM)) is None
+    assert add(made, AH) and delete(made, inbound) == SUCCESS
+    made.restart()
+    assert send(made, outbound) == SUCCESS and words(made, esp4(GCM)) == [0]
+
+
+def test_option_pause_refuses_direct_oids() -> None:
+    made = card(options=Options(pause_refuses_direct_oids=True))
+    made.pause()
+    assert add_ex(made, wanted(GCM))[0] == NOT_ACCEPTED
+    made.restart()
+    assert add(made, GCM)
+
+
+def test_wrong_order_of_states_is_a_clear_error() -> None:
+    made = Miniport(profile("full"))
+    for call in (made.restart, made.pause, made.reset, made.standby, made.surprise_removal, made.halt, made.bind):
+        with pytest.raises(RuntimeError, match="the adapter is halted"):
+            call()
+    made.initialize()
+    with pytest.raises(RuntimeError, match="initialize: the adapter is paused, wanted halted"):
+        made.initialize()
+
+
+# ---------------------------------------------------------------- PENDING, cancel, threads
+
+
+def test_option_direct_oids() -> None:
+    made = card(options=Options(direct_oids="pending"))
+    done: list[tuple[int, int]] = []
+    asked = OidRequest.set(made.memory, EX, wanted(GCM).to_add_sa_ex().to_bytes(), request_id=1)
+    status = made.direct_oid_request(asked, lambda request, status: done.append((request.request_id, status)))
+    assert status == PENDING == asked.status and not done and made.pending == 1 and not len(made.datapath)
+    assert made.poll() == 1 and done == [(1, SUCCESS)] and asked.status == SUCCESS
+    assert made.memory.load(asked.address, HANDLE_EX) and made.poll() == 0
+
+
+def test_cancel_completes_with_request_aborted() -> None:
+    made = card(options=Options(direct_oids="pending"))
+    done: list[tuple[int, int]] = []
+    for n, sa in enumerate((GCM, AH, ESN)):
+        asked = OidRequest.set(made.memory, EX, wanted(sa).to_add_sa_ex().to_bytes(), request_id=n % 2)
+        made.direct_oid_request(asked, lambda request, status: done.append((request.request_id, status)))
+    assert made.cancel_direct_oid_request(9) == 0 and made.cancel_direct_oid_request(0) == 2
+    assert done == [(0, ABORTED)] * 2 and made.poll() == 1 and done[-1] == (1, SUCCESS) and len(made.datapath) == 1
+
+
+def test_concurrent_add_delete_and_traffic() -> None:
+    made = card("6.30", small(64))
+    steady, out = keyed("AES-GCM-128", spi=0x5000), keyed("AES-GCM-128", spi=0x6000)
+    add(made, steady)
+    outbound = add(made, out, inbound=False)
+    wrong: list[Any] = []
+    stop = threading.Event()
+
+    def churn(first: int) -> None:
+        for n in range(150):
+            handle = add(made, keyed("AES-GCM-128", spi=first + n))
+            if delete(made, handle) != SUCCESS:
+                wrong.append(handle)
+
+    def traffic() -> None:
+        seq = 0
+        while not stop.is_set():
+            seq += 1
+            if words(made, esp4(steady, seq=seq)) != [DONE] or send(made, outbound, seq, out) != SUCCESS:
+                wrong.append(seq)
+
+    threads = [threading.Thread(target=churn, args=(0x10000 * (i + 1),)) for i in range(3)]
+    pump = threading.Thread(target=traffic)
+    for thread in (pump, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made.pause()
+    made.restart()
+    stop.set()
+    pump.join()
+    paused_between = [w for w in wrong if w]
+    assert len(made.datapath) == 2 and len(paused_between) <= 1  # one may have met the pause
+
+
+# ---------------------------------------------------------------- configuration
+
+
+@pytest.mark.parametrize("value", range(4))
+@pytest.mark.parametrize("name", ["full", "ipv4-only"])
+def test_keywords_decide_what_is_offloaded_and_received(value: int, name: str) -> None:
+    keyword = "*IPsecOffloadV2" if name == "full" else "*IPsecOffloadV2IPv4"
+    made = card("6.30", profile(name), registry=Registry({keyword: value}))
+    assert add_ex(made, wanted(GCM))[0] == (SUCCESS if value & 2 else NOT_SUPPORTED)
+    assert add_ex(made, wanted(AH))[0] == (SUCCESS if value & 1 else NOT_SUPPORTED)
+    assert words(made, esp4(GCM)) == [DONE if value & 2 else 0]
+
+
+def test_encapsulation_is_required_before_receive_work_and_set_off_stops_it() -> None:
+    made = card(on=False)
+    add(made, GCM)
+    outbound = add(made, GCM, inbound=False)
+    assert words(made, esp4(GCM)) == [0] and send(made, outbound) == SUCCESS
+    assert encapsulation(made, ipv4=0, ipv6=1) == SUCCESS and words(made, esp4(GCM)) == [0]
+    assert encapsulation(made, ipv4=1, ipv6=0) == SUCCESS and words(made, esp4(GCM)) == [DONE]
+    assert encapsulation(made, kind=4) == INVALID_PARAMETER and words(made, esp4(GCM)) == [DONE]
+    assert encapsulation(made, ipv4=2, ipv6=2) == SUCCESS and words(made, esp4(GCM)) == [0]
+    assert send(made, outbound, 2) == FAILURE  # never in the clear
+
+
+def test_parameters_write_the_keyword_and_are_indicated_when_they_hold() -> None:
+    registry = Registry()
+    made = card(registry=registry)
+    inbound, seen = add(made, GCM), []
+
+    def told(indication: StatusIndication) -> None:
+        seen.append((indication.status, words(made, esp4(GCM))))  # the datapath knows already
+
+    made.bind(told)
+    assert parameters(made, IPsecV2=2) == SUCCESS
+    value = registry.get("*IPsecOffloadV2")
+    assert value is not None and value.data == "1"
+    assert seen == [(NdisStatus.NDIS_STATUS_TASK_OFFLOAD_CURRENT_CONFIG, [0])]
+    assert parameters(made, IPsecV2=0) == SUCCESS and parameters(made, IPsecV2=9) == INVALID_DATA
+    assert parameters(made, IPsecV2=4) == SUCCESS and words(made, esp4(GCM)) == [DONE] and inbound
+
+
+def test_option_config_change() -> None:
+    for option, left in (("keep", 2), ("delete", 1)):
+        made = card(options=Options(config_change=option))  # type: ignore[arg-type]
+        add(made, GCM)
+        outbound = add(made, AH, inbound=False)
+        assert parameters(made, IPsecV2=2) == SUCCESS
+        assert len(made.datapath) == left and words(made, esp4(GCM)) == [0] and outbound
+        assert parameters(made, IPsecV2=4) == SUCCESS
+        assert words(made, esp4(GCM)) == [DONE if option == "keep" else 0]
+
+
+def test_hardware_change_is_indicated_twice() -> None:
+    made = card()
+    seen: list[int] = []
+    made.bind(lambda indication: seen.append(indication.status))
+    made.change_hardware(profile("ixgbe"))
+    assert seen == [
+        NdisStatus.NDIS_STATUS_TASK_OFFLOAD_HARDWARE_CAPABILITIES,
+        NdisStatus.NDIS_STATUS_TASK_OFFLOAD_CURRENT_CONFIG,
+    ]
+    assert add_ex(made, wanted(ESN))[0] == NOT_SUPPORTED
+
+
+def test_bind_tells_the_configuration_and_unbind_ends_it() -> None:
+    made = card()
+    batches: list[NblBatch] = []
+    binding = made.bind(receive=batches.append, MtuSize=1500)
+    offload = NDIS_OFFLOAD.from_bytes(made.memory.read(binding.parameters.DefaultOffloadConfiguration))
+    assert binding.parameters.MtuSize == 1500 and offload.IPsecV2.Esp
+    assert words(made, esp4(GCM)) == [0] and len(batches) == 1
+    made.unbind(binding)
+    assert words(made, esp4(GCM)) == [0] and len(batches) == 1
+    with pytest.raises(ValueError, match="not bound"):
+        made.unbind(binding)
+
+
+def test_keys_are_not_in_errors_or_reprs() -> None:
+    key = np.frombuffer(GCM.enc_key, np.uint8).tobytes()
+    text = repr(wanted(GCM)) + repr(OidRequest(EX)) + repr(Options(salt=b"salt"))
+    assert key.hex() not in text and "salt" not in text

@@ -1,0 +1,222 @@
+"""Faults that are asked for, and transcripts that are played again."""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import OK, REPLAYED, ipv4, keyed
+from nic_host import NATIVE
+from nic_oids import CBC_SA as CBC
+from nic_oids import small
+
+from ipsecfast import PacketStatus
+from ipsecfast.ndis import DatapathOptions, Faults, Host, Miniport, NdisError, Options, Registry, profile
+from ipsecfast.ndis.transcript import Recorder, ReplayError, redact, replay
+
+GCM, ESN = keyed("AES-GCM-128", mode="transport"), keyed("AES-GCM-256", mode="transport", esn=True, spi=0x777)
+PACKETS = [ipv4(bytes([n]) * n, proto=253) for n in range(1, 30)]
+
+
+def pair(faults: Faults | None = None, sender_faults: Faults | None = None, **fields: Any) -> tuple[Host, Host]:
+    hosts = []
+    for one in (sender_faults, faults):
+        card = Miniport(small(64), faults=one, **fields)
+        card.initialize()
+        card.restart()
+        hosts.append(Host(card))
+        hosts[-1].set_encapsulation()
+    return hosts[0], hosts[1]
+
+
+def through(sender: Host, receiver: Host, sa: Any = GCM, seq: int = 0) -> tuple[list[PacketStatus], Any]:
+    out, _ = sender.add("outbound", sa, seq=seq), receiver.add("inbound", sa, seq=seq)
+    sent = sender.send(PACKETS, out)
+    assert not sent.status.any()
+    return [g.status for g in receiver.receive(sent.frames)], sent
+
+
+# ---------------------------------------------------------------- faults
+
+
+def test_no_fault_is_on_by_default() -> None:
+    assert Faults().names == () and not Faults().on_packets
+    assert set(through(*pair())[0]) == {OK}
+    every = Faults(
+        drop_short=1, corrupt_icv=0.5, stale_esn=1, full_early=1, delete_pressure=1, late=True, wrong_pad=0.5
+    )
+    assert len(every.names) == 7
+    for wrong in ({"corrupt_icv": 2}, {"drop_short": -1}, {"full_early": -1}):
+        with pytest.raises(ValueError, match="wanted"):
+            Faults(**wrong)  # type: ignore[arg-type]
+
+
+def test_drop_short() -> None:
+    sender, receiver = pair(sender_faults=Faults(drop_short=80))
+    statuses, sent = through(sender, receiver)
+    assert len(statuses) < len(PACKETS) and all(len(frame) >= 80 for frame in sent.frames)
+    sender, receiver = pair(faults=Faults(drop_short=80))
+    assert len(through(sender, receiver)[0]) == len(statuses)
+
+
+def test_corrupt_icv_is_seeded() -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        statuses, _ = through(*pair(sender_faults=Faults(seed=seed, corrupt_icv=0.3)))
+        assert set(statuses) == {OK, PacketStatus.AUTH_FAILED}
+        runs.append(statuses)
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_stale_esn() -> None:
+    """The update of the outbound SA is late: the number would be sent again under the old half, and is not."""
+    sender, receiver = pair(sender_faults=Faults(stale_esn=2))
+    out = sender.add("outbound", ESN, seq=(1 << 32) - 6)
+    receiver.add("inbound", ESN, seq=(1 << 32) - 6)
+    first, late, right = (sender.send(PACKETS[:5], out) for _ in range(3))
+    assert not first.status.any() and late.status.all() and not right.status.any()
+    assert [g.status for g in receiver.receive(first.frames + right.frames)] == [OK] * 10
+
+
+def test_full_early() -> None:
+    host, _ = pair(sender_faults=Faults(full_early=2))
+    assert host.capacity == 64
+    host.add("inbound", GCM)
+    host.add("inbound", ESN)
+    with pytest.raises(NdisError, match="RESOURCES"):
+        host.add("inbound", CBC)
+
+
+def test_sa_delete_req_under_pressure_and_the_hosts_answer() -> None:
+    """The card asks for the oldest inbound SA; the host deletes it and its peer, and only what was asked for."""
+    sender, receiver = pair(Faults(delete_pressure=3))
+    out, inbound = sender.add("outbound", GCM), receiver.add("inbound", GCM)
+    receiver.pair(inbound, receiver.add("outbound", GCM))
+    other = receiver.add("inbound", ESN)
+    first = receiver.receive(sender.send(PACKETS[:2], out).frames)
+    assert [(g.status, g.word) for g in first] == [(OK, 3)] * 2
+    assert receiver.sas == [other] and len(receiver.miniport.datapath) == 1 and not inbound.handle
+    after = receiver.receive(sender.send(PACKETS[:1], out).frames)
+    assert [(g.status, g.word) for g in after] == [(PacketStatus.NO_SA, 0)]
+
+
+def test_late_and_out_of_order() -> None:
+    orders = []
+    for seed in (3, 3, 4):
+        sender, receiver = pair(sender_faults=Faults(seed=seed, late=True))
+        statuses, sent = through(sender, receiver)
+        assert set(statuses) == {OK} and sender.miniport.pending == 0
+        orders.append([frame[14 + 20 + 4 : 14 + 20 + 8] for frame in sent.frames])
+    assert orders[0] == orders[1] != orders[2] and sorted(orders[0]) == sorted(orders[2]) != orders[0]
+
+
+def test_wrong_pad() -> None:
+    sender, receiver = pair(Faults(wrong_pad=1.0))
+    out, _ = sender.add("outbound", GCM), receiver.add("inbound", GCM)
+    (one,) = receiver.receive(sender.send(PACKETS[:1], out).frames)
+    assert one.header == 253 | ((-3 % 4) + 1) << 8 | 1 << 16
+    assert one.status is OK  # this host reads the trailer
+
+
+# ---------------------------------------------------------------- transcripts
+
+
+def session(path: Path, **fields: Any) -> list[Any]:
+    """A story with everything in it, recorded."""
+    options = fields.pop("options", Options())
+    with Recorder(path, small(8), Registry({"*IPsecOffloadV2": "3"}), options=options, **fields) as card:
+        card.initialize()
+        card.restart()
+        host = Host(card)
+        host.set_encapsulation()
+        host.set_parameters(LsoV1=1)
+        sas = [host.add(way, sa) for sa in (GCM, ESN, CBC) for way in ("outbound", "inbound")]  # type: ignore[arg-type]
+        for inbound, outbound in zip(sas[1::2], sas[::2], strict=True):
+            host.pair(inbound, outbound)
+        steady = host.add("outbound", replace(CBC, spi=0x999))
+        frames = []
+        for sa in sas[::2]:
+            frames += host.send(PACKETS, sa).frames
+        got: list[Any] = host.receive(frames)
+        if sas[2].handle:
+            host.update(sas[2], 0, 1)
+        card.reset()
+        got += host.receive(frames[:5])
+        with pytest.raises(NdisError):
+            host.set_parameters(IPsecV2=9)
+        card.pause()
+        host.send(PACKETS[:2], steady)
+        card.restart()
+        card.direct_oid_request(0x1234)
+        host.close()
+        card.pause()
+        card.halt()
+        return got
+
+
+@pytest.mark.parametrize("provider", NATIVE)
+@pytest.mark.parametrize("ndis", ["6.20", "6.30"])
+@pytest.mark.parametrize("options", [Options(), Options(direct_oids="pending")])
+def test_replay_gives_identical_results(tmp_path: Path, ndis: str, options: Options, provider: str) -> None:
+    path = tmp_path / "card.jsonl"
+    got = session(path, ndis=ndis, provider=provider, options=options)
+    assert {g.status for g in got} == {OK, REPLAYED} and stat.S_IMODE(path.stat().st_mode) == 0o600
+    played = replay(path)
+    assert played.oids == 13 and played.sends == 4 and played.receives == 2
+    with pytest.raises(FileExistsError):
+        Recorder(path, small(8))
+
+
+def test_replay_with_faults(tmp_path: Path) -> None:
+    path = tmp_path / "card.jsonl"
+    faults = Faults(seed=5, corrupt_icv=0.2, drop_short=70, late=True, delete_pressure=4, wrong_pad=0.5, stale_esn=1)
+    session(path, faults=faults)
+    assert replay(path).receives == 2
+
+
+def test_replay_finds_a_difference(tmp_path: Path) -> None:
+    path = tmp_path / "card.jsonl"
+    session(path)
+    lines = path.read_text().splitlines()
+    sends = [i for i, line in enumerate(lines) if '"call":"send"' in line]
+    for n, key in ((sends[0], "out"), (4, "result")):
+        entry = json.loads(lines[n])
+        if key == "out":
+            entry["out"]["status"][3] ^= 1
+        else:
+            entry["result"] ^= 1
+        other = tmp_path / "other.jsonl"
+        other.write_text("\n".join([*lines[:n], json.dumps(entry), *lines[n + 1 :]]))
+        with pytest.raises(ReplayError, match=f":{n + 1}: .* gives something else"):
+            replay(other)
+    for text in ("", "junk", '{"format":"x"}', lines[0] + "\n[]"):
+        (tmp_path / "bad").write_text(text)
+        with pytest.raises(ReplayError, match="is no line of a transcript"):
+            replay(tmp_path / "bad")
+
+
+def test_redacted_transcript_holds_no_keys_and_is_not_played(tmp_path: Path) -> None:
+    path, clean = tmp_path / "card.jsonl", tmp_path / "clean.jsonl"
+    session(path, options=Options(salt=b"salt"))
+    calls = redact(path, clean)
+    text = clean.read_text()
+    assert calls == len(text.splitlines()) - 1 and '"status"' in text and "c2FsdA" not in text
+    assert '"data"' not in text and '"got"' not in text and '"random"' not in text
+    with pytest.raises(ReplayError, match="redacted"):
+        replay(clean)
+
+
+def test_iv_generator_of_the_callers_is_used(tmp_path: Path) -> None:
+    drawn: list[int] = []
+
+    def generator(n: int) -> bytes:
+        drawn.append(n)
+        return bytes(i & 0xFF for i in range(n))
+
+    session(tmp_path / "card.jsonl", datapath_options=DatapathOptions(iv_generator=generator))
+    assert drawn and replay(tmp_path / "card.jsonl").calls
+    assert profile("full").ipsec_v2
