@@ -166,10 +166,9 @@ class Card(RuleBasedStateMachine):
     def expected_add(self, name: str, way: str, other_key: bool) -> int:
         if not self.enabled(SAS[name]):
             return NOT_SUPPORTED
-        if len(self.handles) == CAPACITY:
-            return RESOURCES
-        known = self.bundle(name, way)
-        return INVALID_PARAMETER if known and other_key else SUCCESS
+        if other_key and self.bundle(name, way):
+            return INVALID_PARAMETER
+        return RESOURCES if len(self.handles) == CAPACITY else SUCCESS
 
     def added(self, name: str, way: str, handle: int, hi: int) -> None:
         assert handle and handle not in self.handles and handle not in self.dead

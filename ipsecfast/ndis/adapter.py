@@ -131,7 +131,7 @@ class Miniport:
         self.datapath = Datapath(
             self.datapath_options, _capabilities(self.configuration.state), self.provider, capacity
         )
-        self.sa_table = SaTable(self.datapath, capacity, self.options, self.faults)
+        self.sa_table = SaTable(self.datapath, self.options, self.faults)
         self.configuration.bind(lambda indication: self._apply())  # before any protocol
         self._apply()
 

@@ -47,13 +47,11 @@ class SaTable:
 
     Attributes
     ----------
-    capacity : bundles that it takes.
     unknown_deletes : handles in DELETE_SA requests that named nothing.
     """
 
-    def __init__(self, datapath: Datapath, capacity: int, options: Options, faults: Faults) -> None:
+    def __init__(self, datapath: Datapath, options: Options, faults: Faults) -> None:
         self.datapath = datapath
-        self.capacity = capacity if faults.full_early is None else min(capacity, faults.full_early)
         self.options = options
         self.faults = faults
         self.unknown_deletes = 0
@@ -146,7 +144,8 @@ class SaTable:
         if lost:
             status = _FAILURE if options.not_enabled_status == "failure" else NdisStatus.NDIS_STATUS_NOT_SUPPORTED
             raise NdisError(status, f"{lost}: the current configuration does not have what the SA needs")
-        if len(self.datapath) >= self.capacity:
+        early = self.faults.full_early
+        if early is not None and len(self.datapath) >= early:
             raise self._full()
         try:
             handle = self.datapath.add_bundle(
@@ -156,7 +155,7 @@ class SaTable:
                 udp_esp=asked.udp_esp,
                 seq_hi=[p.seq_hi for p in asked.protocols],
             )
-        except SADFullError:  # another thread was faster
+        except SADFullError:
             raise self._full() from None
         if asked.inbound and self.faults.delete_pressure is not None:
             with self._lock:
