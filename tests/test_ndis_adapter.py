@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from helpers import keyed
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nic_host import esp4
 from nic_oids import (
     ADD,
@@ -46,7 +48,9 @@ from nic_oids import (
 
 from ipsecfast.ndis import (
     IPSEC_OFFLOAD_V2_ADD_SA,
+    IPSEC_OFFLOAD_V2_ADD_SA_EX,
     NDIS_OFFLOAD,
+    Abi,
     DatapathOptions,
     NdisStatus,
     Oid,
@@ -57,8 +61,11 @@ from ipsecfast.ndis import (
     SaAlgorithm,
     SaProtocol,
     SaRequest,
+    StructureError,
     write_list,
 )
+from ipsecfast.ndis.sa_forms import Forms
+from ipsecfast.testing.strategies import ndis as gen
 
 # ---------------------------------------------------------------- ADD_SA
 
@@ -357,3 +364,39 @@ def test_option_update_mismatch_status() -> None:
         made = card(options=Options(update_mismatch_status=option))  # type: ignore[arg-type]
         handle = add(made, ESN)
         assert (update(made, handle, spi=0x99), update(made, 12345)) == (status, INVALID_PARAMETER)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    request=gen.sa_requests(spis=(5, 0x1234)),
+    other=gen.sa_requests(spis=(6,)),
+    abi=st.sampled_from(Abi),
+    ex=st.booleans(),
+)
+def test_requests_of_one_form_mean_what_each_of_them_says(request: Any, other: Any, abi: Abi, ex: bool) -> None:
+    """What is kept of a form leaves nothing of its first request in the later ones."""
+    swapped = replace(request, protocols=tuple(replace(p, spi=p.spi + 9, seq_hi=1) for p in request.protocols))
+    swapped = replace(
+        swapped, protocols=tuple(_rekeyed(p) for p in swapped.protocols), src=request.dst, dst=request.src
+    )
+    cls: Any = IPSEC_OFFLOAD_V2_ADD_SA_EX if ex else IPSEC_OFFLOAD_V2_ADD_SA
+    warm = Forms(Options(), True)
+    for one in (request, other, swapped, request):
+        data = (one.to_add_sa_ex(abi) if ex else one.to_add_sa(abi)).to_bytes()
+        cold = Forms(Options(), True).plan(cls, data, abi)
+        got = warm.plan(cls, data, abi)
+        assert got[:-1] == cold[:-1]
+        assert [sa.to_dict() for sa in got.sas] == [sa.to_dict() for sa in cold.sas]
+        with pytest.raises(StructureError):
+            warm.plan(
+                cls, data[:-1] if any(p.authentication.key or p.encryption.key for p in one.protocols) else b"", abi
+            )
+
+
+def _rekeyed(protocol: SaProtocol) -> SaProtocol:
+    auth, enc = protocol.authentication, protocol.encryption
+    return replace(
+        protocol,
+        authentication=replace(auth, key=bytes(255 - octet for octet in auth.key)),
+        encryption=replace(enc, key=bytes(255 - octet for octet in enc.key)),
+    )

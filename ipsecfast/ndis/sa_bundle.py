@@ -18,7 +18,7 @@ from .options import Options
 from .sa_request import UNUSED, SaAlgorithm, SaProtocol, SaRequest
 from .structs import NDIS_IPSEC_OFFLOAD_V2
 
-__all__ = ["Enabled", "associations", "missing", "request_for"]
+__all__ = ["Enabled", "address_of", "associations", "missing", "request_for"]
 
 _AH = Operation.IPsecOffloadV2Ah
 _ESP = Operation.IPsecOffloadV2Esp
@@ -62,6 +62,11 @@ class Enabled(NamedTuple):
     encryption: int
 
     @classmethod
+    def of_nothing(cls) -> Enabled:
+        """IPsec offload is off."""
+        return cls(False, False, False, False, False, 0, 0, 0)
+
+    @classmethod
     def of(cls, v2: NDIS_IPSEC_OFFLOAD_V2) -> Enabled:
         """From the structure."""
         return cls(
@@ -92,7 +97,7 @@ def associations(request: SaRequest, options: Options, match_source: bool = True
         raise _invalid(f"UdpEspEncapsulation: got 0x{udp_esp:X}, wanted one of its flags")
     if udp_esp and _AH in operations:
         raise _invalid("UdpEspEncapsulation: got AH, wanted ESP alone")
-    src, dst = _address(request.src), _address(request.dst)
+    src, dst = address_of(request.src), address_of(request.dst)
     match_src = match_source and request.inbound and src is not None and dst is not None
     return [_association(p, src, dst, match_src, options) for p in request.protocols]
 
@@ -260,7 +265,9 @@ def _icv_len(info: int, options: Options) -> int:
     return info or 16
 
 
-def _address(octets: bytes) -> Address | None:
+@lru_cache(4096)
+def address_of(octets: bytes) -> Address | None:
+    """The address in network order; None for the wildcard, all zero."""
     if not any(octets):
         return None
     return ipaddress.IPv4Address(octets) if len(octets) == 4 else ipaddress.IPv6Address(octets)

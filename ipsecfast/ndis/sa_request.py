@@ -30,6 +30,7 @@ __all__ = [
     "SaProtocol",
     "SaRequest",
     "SaUpdate",
+    "parse_add_sa",
     "read_add_sa_ex",
     "read_add_sa_list",
     "read_delete_sa_list",
@@ -184,9 +185,9 @@ def read_add_sa_list(memory: Memory, address: int, length: int, options: Options
     nothing of it should be done: INVALID_DATA, or INVALID_LENGTH for what is too short.
     """
     nodes = []
-    for at, data in _walk(memory, IPSEC_OFFLOAD_V2_ADD_SA, address, length, options):
+    for at, data in walk_list(memory, IPSEC_OFFLOAD_V2_ADD_SA, address, length, options):
         try:
-            nodes.append(SaNode(at, _parse(IPSEC_OFFLOAD_V2_ADD_SA, data, memory.abi, options), None))
+            nodes.append(SaNode(at, parse_add_sa(IPSEC_OFFLOAD_V2_ADD_SA, data, memory.abi, options), None))
         except StructureError as error:
             nodes.append(SaNode(at, None, error))
     return nodes
@@ -197,7 +198,7 @@ def read_add_sa_ex(memory: Memory, address: int, length: int, options: Options =
 
     Raises StructureError.
     """
-    return _parse(IPSEC_OFFLOAD_V2_ADD_SA_EX, memory.read(address, length), memory.abi, options)
+    return parse_add_sa(IPSEC_OFFLOAD_V2_ADD_SA_EX, memory.read(address, length), memory.abi, options)
 
 
 def read_delete_sa_list(memory: Memory, address: int, length: int, options: Options = _DEFAULT) -> list[int]:
@@ -206,7 +207,7 @@ def read_delete_sa_list(memory: Memory, address: int, length: int, options: Opti
     Raises StructureError if the list, or any node of it, is damaged.
     """
     handles = []
-    for _, data in _walk(memory, IPSEC_OFFLOAD_V2_DELETE_SA, address, length, options):
+    for _, data in walk_list(memory, IPSEC_OFFLOAD_V2_DELETE_SA, address, length, options):
         IPSEC_OFFLOAD_V2_DELETE_SA.check(data, memory.abi)
         handles.append(_HANDLE_READERS[memory.abi](data)[0])
     return handles
@@ -217,12 +218,6 @@ def read_update_sa(memory: Memory, address: int, length: int, options: Options =
     update = IPSEC_OFFLOAD_V2_UPDATE_SA.from_bytes(memory.read(address, length), memory.abi)
     spi, seq_hi = _ordered(update.Spi, options), _ordered(update.SequenceNumberHighOrder, options)
     return SaUpdate(update.OffloadHandle, update.Operation, spi, seq_hi)
-
-
-def walk_list(memory: Memory, cls: _Listed, address: int, options: Options = _DEFAULT) -> Iterator[int]:
-    """Addresses of a list's nodes as far as it goes; StructureError where it is damaged."""
-    for at, _ in _walk(memory, cls, address, cls.least(memory.abi), options):
-        yield at
 
 
 def write_list(memory: Memory, nodes: Sequence[IPSEC_OFFLOAD_V2_ADD_SA | IPSEC_OFFLOAD_V2_DELETE_SA]) -> list[int]:
@@ -239,8 +234,10 @@ def write_list(memory: Memory, nodes: Sequence[IPSEC_OFFLOAD_V2_ADD_SA | IPSEC_O
     return addresses[::-1]
 
 
-def _walk(memory: Memory, cls: _Listed, address: int, length: int, options: Options) -> Iterator[tuple[int, bytes]]:
-    """Address and bytes (to the end of its allocation) of each node."""
+def walk_list(
+    memory: Memory, cls: _Listed, address: int, length: int, options: Options = _DEFAULT
+) -> Iterator[tuple[int, bytes]]:
+    """Address and bytes (to the end of its allocation) of each node; StructureError where the list is damaged."""
     least = cls.least(memory.abi)
     if length < least:
         raise StructureError(_INVALID_LENGTH, f"{cls.__name__}: got {length} bytes, wanted at least {least}")
@@ -262,7 +259,8 @@ def _walk(memory: Memory, cls: _Listed, address: int, length: int, options: Opti
             return
 
 
-def _parse(cls: _AddSa, data: bytes, abi: Abi, options: Options) -> SaRequest:
+def parse_add_sa(cls: _AddSa, data: bytes, abi: Abi, options: Options = _DEFAULT) -> SaRequest:
+    """What one structure asks for.  Raises StructureError."""
     cls.check(data, abi)
     count, flags, endpoints, udp_esp, first, second, key_len, *key_at = _READERS[cls.__name__, abi](data)
     start = key_at[0] if key_at else IPSEC_OFFLOAD_V2_ADD_SA.KeyData.offset(abi)

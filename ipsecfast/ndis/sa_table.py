@@ -19,18 +19,17 @@ from .faults import Faults
 from .memory import Memory
 from .oid import OidRequest, status_of
 from .options import Options
-from .sa_bundle import Enabled, associations, missing
+from .sa_bundle import Enabled, missing
+from .sa_forms import Forms, Plan
 from .sa_request import (
     SaProtocol,
     SaRequest,
     SaUpdate,
-    read_add_sa_ex,
-    read_add_sa_list,
     read_delete_sa_list,
     read_update_sa,
     walk_list,
 )
-from .structs import IPSEC_OFFLOAD_V2_ADD_SA, IPSEC_OFFLOAD_V2_ADD_SA_EX, IPSEC_OFFLOAD_V2_DELETE_SA
+from .structs import IPSEC_OFFLOAD_V2_ADD_SA, IPSEC_OFFLOAD_V2_ADD_SA_EX, IPSEC_OFFLOAD_V2_DELETE_SA, Abi
 
 __all__ = ["SaTable"]
 
@@ -38,7 +37,11 @@ _SUCCESS = NdisStatus.NDIS_STATUS_SUCCESS
 _INVALID_PARAMETER = NdisStatus.NDIS_STATUS_INVALID_PARAMETER
 _FAILURE = NdisStatus.NDIS_STATUS_FAILURE
 _PROTOCOLS = {Operation.IPsecOffloadV2Ah.value: "ah", Operation.IPsecOffloadV2Esp.value: "esp"}
-_NOTHING = Enabled(False, False, False, False, False, 0, 0, 0)
+_HANDLE_AT = {
+    (cls, abi): cls.OffloadHandle.offset(abi)
+    for cls in (IPSEC_OFFLOAD_V2_ADD_SA, IPSEC_OFFLOAD_V2_ADD_SA_EX)
+    for abi in Abi
+}
 _AddSa = type[IPSEC_OFFLOAD_V2_ADD_SA] | type[IPSEC_OFFLOAD_V2_ADD_SA_EX]
 
 
@@ -55,7 +58,8 @@ class SaTable:
         self.options = options
         self.faults = faults
         self.unknown_deletes = 0
-        self._on = _NOTHING
+        self._on = Enabled.of_nothing()
+        self._forms = Forms(options, datapath.options.match_source)
         self._lock = threading.Lock()
         self._inbound: dict[int, None] = {}  # handles, oldest first; for what asks for deletion
         self._needs: dict[int, SaRequest] = {}  # without keys; for config_change="delete"
@@ -64,6 +68,7 @@ class SaTable:
     def enable(self, on: Enabled) -> None:
         """The configuration has changed."""
         self._on = on
+        self._forms.enable(on)
         if self.options.config_change == "delete":
             with self._lock:
                 lost = [handle for handle, needs in self._needs.items() if missing(needs, on)]
@@ -95,8 +100,8 @@ class SaTable:
         cls = IPSEC_OFFLOAD_V2_ADD_SA_EX
         try:
             _need(request, cls.least(memory.abi))
-            asked = read_add_sa_ex(memory, request.address, request.length, self.options)
-            self._put(asked, memory, request.address, cls)
+            data = memory.read(request.address, request.length)
+            self._put(cls, request.address, data, memory)
         except Exception:
             self._no_handles(memory, (request.address,), cls)
             raise
@@ -108,18 +113,17 @@ class SaTable:
         least = cls.least(memory.abi)
         try:
             _need(request, least)
-            nodes = read_add_sa_list(memory, request.address, request.length, self.options)
+            nodes = list(walk_list(memory, cls, request.address, request.length, self.options))
             if self.options.list_length == "all-nodes":
                 _need(request, least * len(nodes))
         except Exception:
-            self._no_handles(memory, walk_list(memory, cls, request.address, self.options), cls)
+            reached = walk_list(memory, cls, request.address, least, self.options)
+            self._no_handles(memory, (address for address, _ in reached), cls)
             raise
         failures: list[int] = []
-        for address, asked, error in nodes:
+        for address, data in nodes:
             try:
-                if asked is None:
-                    raise error or AssertionError
-                self._put(asked, memory, address, cls)
+                self._put(cls, address, data, memory)
             except Exception as caught:
                 failures.append(status_of(caught))
                 self._no_handles(memory, (address,), cls)
@@ -128,41 +132,41 @@ class SaTable:
             return _SUCCESS
         return failures[0 if self.options.failed_list_status == "first" else -1]
 
-    def _put(self, asked: SaRequest, memory: Memory, address: int, cls: _AddSa) -> None:
-        handle = self.add(asked)
+    def _put(self, cls: _AddSa, address: int, data: bytes, memory: Memory) -> None:
+        """Offload what one structure asks for and write its handle."""
+        abi = memory.abi
+        handle = self._offload(self._forms.plan(cls, data, abi))
         try:
-            memory.store(address, cls.OffloadHandle, handle)
+            memory.write(address + _HANDLE_AT[cls, abi], handle.to_bytes(abi.pointer_len, "little"))
         except MemoryFault:
             self._delete(handle)
             raise
 
-    def add(self, asked: SaRequest) -> int:
-        """Offload one bundle; its handle.  Raises what `status_of` knows."""
-        options = self.options
-        sas = associations(asked, options, self.datapath.options.match_source)
-        lost = missing(asked, self._on)
-        if lost:
-            status = _FAILURE if options.not_enabled_status == "failure" else NdisStatus.NDIS_STATUS_NOT_SUPPORTED
-            raise NdisError(status, f"{lost}: the current configuration does not have what the SA needs")
+    def _offload(self, plan: Plan) -> int:
+        if plan.lost:
+            failure = self.options.not_enabled_status == "failure"
+            status = _FAILURE if failure else NdisStatus.NDIS_STATUS_NOT_SUPPORTED
+            raise NdisError(status, f"{plan.lost}: the current configuration does not have what the SA needs")
         early = self.faults.full_early
         if early is not None and len(self.datapath) >= early:
             raise self._full()
         try:
             handle = self.datapath.add_bundle(
-                "inbound" if asked.inbound else "outbound",
-                sas,
-                ipv6=asked.ipv6,
-                udp_esp=asked.udp_esp,
-                seq_hi=[p.seq_hi for p in asked.protocols],
+                "inbound" if plan.inbound else "outbound",
+                plan.sas,
+                ipv6=plan.ipv6,
+                udp_esp=plan.udp_esp,
+                seq_hi=plan.seq_hi,
             )
         except SADFullError:
             raise self._full() from None
-        if asked.inbound and self.faults.delete_pressure is not None:
+        if plan.inbound and self.faults.delete_pressure is not None:
             with self._lock:
                 self._inbound[handle] = None
-        if options.config_change == "delete":
+        if plan.needs is not None and self.options.config_change == "delete":
             with self._lock:
-                self._needs[handle] = replace(asked, protocols=tuple(map(_without_keys, asked.protocols)))
+                needs = replace(plan.needs, protocols=tuple(map(_without_keys, plan.needs.protocols)))
+                self._needs[handle] = needs
         return handle
 
     def _full(self) -> NdisError:
