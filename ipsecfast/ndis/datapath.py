@@ -6,6 +6,7 @@ that SA changes, sends and receives may come from several threads at once.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import threading
@@ -270,7 +271,7 @@ class Datapath:
                 for sa in sas
             ]
         )
-        return hmac.digest(self._secret, text, "sha256")
+        return hashlib.sha256(self._secret + text).digest()  # never shown to anybody, so that HMAC would add nothing
 
     def _new_bundle(
         self,
@@ -414,8 +415,11 @@ def _core_sa(sa: SecurityAssociation, match_src: bool) -> SecurityAssociation:
 
     A copy, not one made anew: all of it was checked once, and checking it again costs more than all the rest of an add.
     """
+    match_src = match_src and sa.dst is not None
+    if sa.mode == "transport" and not sa.replay_window and sa.udp_encap is None and sa.match_src == match_src:
+        return sa
     made = object.__new__(SecurityAssociation)
-    made.__dict__.update(sa.__dict__, match_src=match_src and sa.dst is not None, **_NO_PART)
+    made.__dict__.update(sa.__dict__, match_src=match_src, **_NO_PART)
     return made
 
 
