@@ -23,6 +23,10 @@ INLINE = [
     "--param=max-inline-insns-single=2000",
     "--param=large-function-growth=2000",
     "--param=inline-unit-growth=500",
+    # What is not declared inline is off the usual path; inside a loop it would take the loop's registers.
+    "-fno-inline-functions",
+    "-fno-inline-functions-called-once",
+    "-fno-inline-small-functions",
 ]
 MODULES = [
     "_window",

@@ -152,35 +152,35 @@ cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t 
     cdef uint8_t *ah = w.at.esp - 4
     cdef uint8_t *icv = ah + 12 + shape.iv_len
     cdef uint8_t *text = ip
-    cdef uint32_t covered = w.at.total, icv_len = sa.icv_len, n
-    cdef bint tail = (sa.flags & SA_ESN) != 0 and shape.kind != CLASS_GMAC
-    w.in_place = w.at.hdr_len == (20 if w.at.version == 4 else 40) and not (tail and limit - (ip + covered) < 4)
+    cdef uint32_t covered = w.at.total, icv_len = sa.icv_len, hdr_len = w.at.hdr_len, n
+    cdef bint esn = (sa.flags & SA_ESN) != 0, tail = esn and shape.kind != CLASS_GMAC, v4 = w.at.version == 4
+    w.icv = icv
+    w.in_place = hdr_len == (20 if v4 else 40) and not (tail and limit - (ip + covered) < 4)
     if w.in_place:
-        memcpy(w.header, ip, 16)
-        if w.at.version == 4:
+        put_raw64(w.header, raw64(ip))
+        put_raw64(w.header + 8, raw64(ip + 8))
+        if v4:
             cover4(ip)
         else:
             cover6(ip)
         if not seal:
             copy_icv(w.ah_icv, icv, icv_len)
+            w.icv = w.ah_icv
         zero_icv(icv, icv_len)
     else:
-        n = copy_headers(scratch, sa, ip, w.at.hdr_len)
+        n = copy_headers(scratch, sa, ip, hdr_len)
         if n == 0:
             return False
-        memcpy(scratch + n, ah, covered - w.at.hdr_len)
+        memcpy(scratch + n, ah, covered - hdr_len)
         memset(scratch + n + (icv - ah), 0, icv_len)
         text = scratch
-        covered -= w.at.hdr_len - n
-    w.icv = icv
-    if w.in_place and not seal:
-        w.icv = &w.ah_icv[0]
-    w.cipher.good = 1
-    w.mac.good = 1
+        covered -= hdr_len - n
     w.hi = text + covered if tail else NULL
     if shape.kind == CLASS_GMAC:
-        cover_gmac(w, sa, text, covered, ah + 12, icv_len)
+        w.mac.good = 1
+        cover_gmac(w, sa, text, covered, ah + 12, icv_len, esn)
         return True
+    w.cipher.good = 1
     w.mac.key = sa.key + shape.mac_ofs
     w.mac.text = text
     w.mac.text_len = covered + (4 if tail else 0)
@@ -190,7 +190,7 @@ cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t 
 
 
 cdef inline void cover_gmac(work_t *w, const sa_t *sa, uint8_t *text, uint32_t covered, const uint8_t *iv,
-                     uint32_t icv_len) noexcept nogil:
+                            uint32_t icv_len, bint esn) noexcept nogil:
     """RFC 4543 sec. 4: IV and ICV share AH's ICV field; the nonce is salt, then IV."""
     cdef op_t *op = &w.cipher
     put_raw32(w.nonce, sa.salt)
@@ -203,7 +203,7 @@ cdef inline void cover_gmac(work_t *w, const sa_t *sa, uint8_t *text, uint32_t c
     op.text_len = covered
     op.tag = w.icv
     op.tag_len = icv_len
-    if sa.flags & SA_ESN:
+    if esn:
         op.aad_len = covered
         op.text = w.aad
         op.text_len = 4

@@ -23,7 +23,7 @@ from ._lookup cimport bucket_of, chain_head, choose, part_of, root_of
 from ._types cimport (
     CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_,
     IPPROTO_NONE_, IPPROTO_UDP_, MAX_KEPT, MAX_LAYERS, PENDING,
-    SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_USUAL,
+    SA_AH, SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_USUAL,
     ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK,
     ST_REPLAYED,
     SCRATCH,
@@ -368,7 +368,7 @@ cdef void look_ahead(table_t *t, const item_t *items, work_t *work, int n) noexc
 
 cdef inline bint is_usual(const sa_t *sa, const found_t *at) noexcept nogil:
     """A SA_USUAL, first of its chain, that `choose` would choose, and IPv4 without options or UDP?"""
-    return (at.esp == at.ip + 20 and (sa.flags & (SA_USUAL | SA_OUTBOUND)) == SA_USUAL
+    return (at.esp == at.ip + 20 and (sa.flags & (SA_USUAL | SA_AH | SA_OUTBOUND)) == SA_USUAL
             and (sa.flags & SA_DST_ANY or raw32(sa.dst) == raw32(at.ip + 16)))
 
 

@@ -219,17 +219,18 @@ cdef inline bint esp_header(table_t *t, const sa_t *sa, const shape_t *shape, ui
     return True
 
 
-cdef void ah_header(const sa_t *sa, const shape_t *shape, const plan_t *p, uint8_t *ah, uint64_t seq,
-                    const uint8_t *iv) noexcept nogil:
+cdef inline void ah_header(const sa_t *sa, const shape_t *shape, const plan_t *p, uint8_t *ah, uint64_t seq,
+                           const uint8_t *iv) noexcept nogil:
     """RFC 4302 sec. 2; ICV and padding are zeros."""
-    cdef uint32_t at
+    cdef uint32_t at = 12
     ah[0] = p.next_header
     ah[1] = <uint8_t> (p.head // 4 - 2)
     put_raw16(ah + 2, 0)
     put_raw32(ah + 4, sa.spi_be)
     put_be32(ah + 8, <uint32_t> seq)
-    for at in range(12, p.head, 4):
+    while at < p.head:
         put_raw32(ah + at, 0)
+        at += 4
     if iv != NULL:
         memcpy(ah + 12, iv, shape.iv_len)
     elif shape.iv_kind == IV_COUNTER:
@@ -337,6 +338,36 @@ cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uin
     return True
 
 
+cdef bint usual_ah(work_t *w, sa_t *sa, const shape_t *shape, uint8_t *old_ip, int64_t length, uint8_t *low,
+                   int64_t room) noexcept nogil:
+    """The same for AH."""
+    cdef ip_t ip
+    cdef plan_t p
+    cdef uint64_t seq = sa.seq + 1
+    cdef uint8_t *start
+    if not ip4_plain(old_ip, length, &ip) or seq >> 32:
+        return False
+    p.head = ah_len_for(shape.iv_len, sa.icv_len, sa.ah_align)
+    p.next_header = ip.proto
+    p.total = ip.total + p.head
+    start = old_ip - p.head
+    if start < low or low + room - start < p.total or p.total > 65535:
+        return False
+    sa.seq = seq
+    w.seq = seq
+    w.usual = False
+    w.status = PENDING
+    w.at.ip = start
+    w.at.esp = start + 24
+    w.at.total = p.total
+    w.at.hdr_len = 20
+    w.at.version = 4
+    w.at.proto = IPPROTO_AH_
+    ip4_move(start, old_ip, 20, p.total, IPPROTO_AH_)
+    ah_header(sa, shape, &p, start + 20, seq, NULL)
+    return ah_ops(w, sa, shape, low + room, NULL, True)      # plain headers are always coverable
+
+
 cdef uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
     """After the crypto: OK, or what went wrong; the last of a packet's bytes are written."""
     if w.status != PENDING:
@@ -378,7 +409,7 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
     cdef work_t *work = t.work
     cdef work_t *w
     cdef sa_t *sa
-    cdef bint many = t.high_water > FEW_SAS
+    cdef bint many = t.high_water > FEW_SAS, done
     cdef int k
     cdef uint8_t *base = batch.base
     cdef uint8_t *low
@@ -409,7 +440,13 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
             prefetch_state(sa, &t.suites[sa.suite])
         low = base + low_offset[k]
         ip = base + offset[k]
-        if ivs != NULL or not sa.flags & SA_USUAL or not usual(w, sa, ip, length[k], low, room[k], &seq[k]):
+        if ivs != NULL or not sa.flags & SA_USUAL:
+            done = False
+        elif sa.flags & SA_AH:
+            done = usual_ah(w, sa, &t.suites[sa.suite].shape, ip, length[k], low, room[k])
+        else:
+            done = usual(w, sa, ip, length[k], low, room[k], &seq[k])
+        if not done:
             w.status = protect_any(t, w, sa, ip, length[k], low, room[k],
                                    ivs + (start + k) * iv_stride if ivs != NULL else NULL, 0, t.scratch + k * SCRATCH)
     seal_chunk(t, work, n)

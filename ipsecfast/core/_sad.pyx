@@ -573,10 +573,10 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
 
 cdef bint _usual(uint32_t flags, const shape_t *shape) noexcept:
     """May this SA's usual packets go the short way through `_outbound` or `_inbound`?"""
-    cdef uint32_t not_so = SA_ESN | SA_V6 | SA_AH | SA_ANY_MODE | SA_MATCH_SRC
+    cdef uint32_t not_so = SA_ESN | SA_V6 | SA_ANY_MODE | SA_MATCH_SRC
     if flags & SA_OUTBOUND:
         not_so |= SA_TUNNEL | SA_UDP
-    return shape.kind == CLASS_AEAD and shape.salt_len == 4 and not flags & not_so
+    return (flags & SA_AH or shape.kind == CLASS_AEAD and shape.salt_len == 4) and not flags & not_so
 
 
 cdef int _describe(sa_t *s, sa, bint outbound) except -1:

@@ -154,7 +154,7 @@ cdef enum:
     SA_IN_USE = 0x8000
     SA_AH = 0x10000
     SA_MATCH_SRC = 0x20000
-    SA_USUAL = 0x40000        # an AEAD without ESN over IPv4, as most users have: goes the short way
+    SA_USUAL = 0x40000        # AH or an AEAD, without ESN, over IPv4: most packets go a short way
 
 # One SA.  Line 0 is all that most packets need, line 1 lookup and counters, line 2 tunnels.
 cdef struct sa_t:
