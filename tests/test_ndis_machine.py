@@ -6,18 +6,31 @@ receives, SA pressure, pending requests, against a small model of the contract.
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from typing import Any
 
 import by_hand
 import numpy as np
-from helpers import ipv4, ipv6, keyed
-from hypothesis import HealthCheck, settings
+from helpers import ipv4, ipv6
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from nic_host import AH as AH_PROTO
-from nic_host import ESP, ah_room, ah_sealed, frame, padded, room, sealed
+from nic_host import ESP, ah_room, ah_sealed, frame, padded, room
+from nic_model import (
+    AT_ONCE,
+    CAPACITY,
+    FILLED,
+    NAMES,
+    OTHER_KEY,
+    PAUSED,
+    RUNNING,
+    SAS,
+    SELDOM,
+    SEND_REFUSED,
+    WHO,
+    Bundle,
+    received_packet,
+    run_settings,
+)
 from nic_oids import (
     ABORTED,
     ADD,
@@ -59,49 +72,6 @@ from ipsecfast.ndis import (
     write_list,
 )
 from ipsecfast.testing.strategies import ndis as gen
-
-CAPACITY, WINDOW = 4, 1024
-RUNNING, PAUSED = "running", "paused"
-END6 = {"src": "2001:db8::1", "dst": "2001:db8::2"}
-SAS = {
-    "gcm": keyed("AES-GCM-128", spi=0x101),
-    "esn": keyed("AES-GCM-256", spi=0x102, esn=True),
-    "cbc": keyed("AES-CBC-128", "HMAC-SHA1-96", spi=0x103),
-    "gcm6": keyed("AES-GCM-192", spi=0x104, **END6),
-    "ah": keyed("NULL", "HMAC-SHA256-128", protocol="ah", spi=0x105),
-}
-OTHER_KEY = {name: replace(sa, enc_key=sa.enc_key[::-1], auth_key=sa.auth_key[::-1]) for name, sa in SAS.items()}
-FILLED, SELDOM = st.sampled_from((True, True, True, False)), st.sampled_from((False,) * 7 + (True,))
-NAMES, WHO = st.sampled_from(sorted(SAS)), st.sampled_from(("inbound", "outbound"))
-AT_ONCE = (
-    NdisStatus.NDIS_STATUS_INVALID_LENGTH,
-    NdisStatus.NDIS_STATUS_UNSUPPORTED_REVISION,
-    INVALID_DATA,
-    INVALID_PARAMETER,
-    NOT_SUPPORTED,
-    RESOURCES,
-)
-SEND_REFUSED = {
-    PAUSED: NdisStatus.NDIS_STATUS_PAUSED,
-    "resetting": NdisStatus.NDIS_STATUS_RESET_IN_PROGRESS,
-    "standby": NdisStatus.NDIS_STATUS_LOW_POWER_STATE,
-    "removed": FAILURE,
-    "halted": FAILURE,
-}
-
-
-class Bundle:
-    """What the model knows of an SA in the table."""
-
-    def __init__(self, name: str, way: str, hi: int) -> None:
-        self.name, self.way, self.hi = name, way, hi
-        self.handles: set[int] = set()
-        self.sent: set[int] = set()
-        self.asked = False
-
-    def refuses(self, seq: int) -> bool:
-        """Was the number sent, or is it older than what the card remembers?"""
-        return seq in self.sent or seq + WINDOW <= max(self.sent, default=0)
 
 
 class Card(RuleBasedStateMachine):
@@ -386,20 +356,12 @@ class Card(RuleBasedStateMachine):
             self.state = RUNNING
 
     @precondition(lambda self: self.state in (RUNNING, PAUSED))
-    @rule(really=SELDOM)
-    def begin_reset(self, really: bool) -> None:
-        if not really:
-            return
-        self.back, self.end = self.state, self.card.begin_reset()
-        self.state = "resetting"
-
-    @precondition(lambda self: self.state in (RUNNING, PAUSED))
-    @rule(really=SELDOM)
-    def standby(self, really: bool) -> None:
-        if not really:
-            return
-        self.back, self.end = self.state, self.card.standby()
-        self.state = "standby"
+    @rule(really=SELDOM, reset=st.booleans())
+    def go_down(self, really: bool, reset: bool) -> None:
+        if really:
+            self.back = self.state
+            self.end = self.card.begin_reset() if reset else self.card.standby()
+            self.state = "resetting" if reset else "standby"
 
     @precondition(lambda self: self.state in ("resetting", "standby"))
     @rule()
@@ -427,20 +389,13 @@ class Card(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ packets
 
-    def packet(self, sa: SecurityAssociation, seq: int) -> bytes:
-        data = bytes(range(seq % 40))
-        if sa.protocol == "ah":
-            return ah_sealed(sa, data, 253, seq)
-        esp = sealed(sa, data, 253, seq)
-        return ipv6(esp, proto=ESP) if sa.spi == 0x104 else ipv4(esp, proto=ESP)
-
     @rule(name=NAMES, lo=st.integers(1, 99), damage=st.sampled_from(("", "", "icv", "spi", "dst")))
     def receive(self, name: str, lo: int, damage: str) -> None:
         name = self.live(name, "inbound", lo)
         sa = SAS[name]
         bundle = self.bundle(name, "inbound")
         seq = lo | (bundle.hi << 32 if bundle and sa.esn else 0)
-        packet = bytearray(self.packet(sa, seq))
+        packet = bytearray(received_packet(sa, seq))
         if damage == "icv":
             packet[-1 if sa.protocol == "esp" else 32] ^= 1
         elif damage == "spi":
@@ -542,16 +497,5 @@ class Card(RuleBasedStateMachine):
             assert self.card.pending == len(self.queue)
 
 
-def _settings() -> settings:
-    """A short run; ``IPSECFAST_NDIS_STEPS`` in the environment asks for so many steps."""
-    steps = int(os.environ.get("IPSECFAST_NDIS_STEPS", "1000"))
-    return settings(
-        max_examples=-(-steps // 50),
-        stateful_step_count=50,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-    )
-
-
-Card.TestCase.settings = _settings()
+Card.TestCase.settings = run_settings()
 TestCard = Card.TestCase

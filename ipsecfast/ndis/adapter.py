@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import provider as providing
-from ..alg import AUTHENTICATION, ENCRYPTION
-from ..errors import ProviderError
 from .completion import Completion
-from .config import Binding, Configuration, OffloadState, StatusIndication
+from .config import Binding, Configuration, StatusIndication
 from .constants import NdisStatus, Oid, RequestType
-from .datapath import Datapath, DatapathCapabilities, DatapathOptions, ReceiveResult, SendResult
+from .datapath import Datapath, DatapathOptions, ReceiveResult, SendResult
 from .errors import NdisError, StructureError
 from .faults import Faults
 from .hardware import HardwareProfile
@@ -31,13 +28,14 @@ from .nbl import NblBatch
 from .oid import SA_OIDS, OidRequest, status_of
 from .options import Options
 from .registry import Registry
-from .sa_bundle import AUTHENTICATIONS, ENCRYPTIONS, Enabled
+from .reporting import datapath_capabilities, miniport_profile
+from .sa_bundle import Enabled
 from .sa_table import SaTable
 from .states import SEND_REFUSALS, AdapterState, Gate
 from .structs import NDIS_BIND_PARAMETERS, NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES, Abi
 from .versions import NDIS_6_1, NDIS_6_30, NdisVersion
 
-__all__ = ["Miniport", "ProtocolBinding", "miniport_profile"]
+__all__ = ["Miniport", "ProtocolBinding"]
 
 _SUCCESS = NdisStatus.NDIS_STATUS_SUCCESS
 _PENDING = NdisStatus.NDIS_STATUS_PENDING
@@ -129,7 +127,7 @@ class Miniport:
         v2 = self.configuration.hardware.IPsecV2
         capacity = min(max(v2.SaOffloadCapacity, 1), 1 << 20)
         self.datapath = Datapath(
-            self.datapath_options, _capabilities(self.configuration.state), self.provider, capacity
+            self.datapath_options, datapath_capabilities(self.configuration.state), self.provider, capacity
         )
         self.sa_table = SaTable(self.datapath, self.options, self.faults)
         self.configuration.bind(lambda indication: self._apply())  # before any protocol
@@ -299,7 +297,7 @@ class Miniport:
     def _apply(self) -> None:
         """Let the datapath and the SA table know what is on."""
         state = self.configuration.state
-        self.datapath.configure(_capabilities(state))
+        self.datapath.configure(datapath_capabilities(state))
         self.sa_table.enable(Enabled.of(state.ipsec_v2))
 
     # OIDs, direct path.
@@ -446,81 +444,6 @@ class Miniport:
             if binding.receive is not None:
                 binding.receive(indicated)
         return result
-
-
-def miniport_profile(profile: HardwareProfile, provider: str | None = None) -> HardwareProfile:
-    """What of a profile the software card really does: algorithms that a crypto library here has, and no IPsecOV1."""
-    v2 = profile.ipsec_v2
-    if v2 is None:
-        return replace(profile, ipsec_v1=None)
-    encryption = v2.encryption & _served(ENCRYPTIONS, provider)
-    authentication = v2.authentication & _served(AUTHENTICATIONS, provider)
-    ah, esp = v2.ah and bool(authentication), v2.esp and bool(encryption)
-    if not ah and not esp:
-        return replace(profile, ipsec_v1=None, ipsec_v2=None)
-    v2 = replace(
-        v2,
-        ah=ah,
-        esp=esp,
-        ah_esp=v2.ah_esp and ah and esp,
-        udp_esp=v2.udp_esp if esp else 0,
-        encryption=encryption if esp else 0,
-        authentication=authentication,
-    )
-    return replace(profile, ipsec_v1=None, ipsec_v2=v2)
-
-
-def _served(names: dict[int, str], provider: str | None) -> int:
-    bits, wanted = 0, providing.wanted(provider)
-    if wanted == "reference":
-        raise ProviderError("the card needs libcrypto or ipsec-mb: the reference provider does not serve it")
-    for bit, name in names.items():
-        algorithm = ENCRYPTION.get(name) or AUTHENTICATION[name]  # AES-GMAC is among the former, for AH too
-        try:
-            if algorithm.code:
-                providing.find(algorithm, wanted)
-            bits |= bit
-        except ProviderError:
-            pass
-    return bits
-
-
-def _capabilities(state: OffloadState) -> DatapathCapabilities:
-    """The configuration as far as packets are concerned."""
-    v2, offload = state.ipsec_v2, state.offload
-    transmit4, transmit6 = offload.Checksum.IPv4Transmit, offload.Checksum.IPv6Transmit
-    checksums: Sequence[int] = (
-        transmit4.IpChecksum,
-        transmit4.TcpChecksum,
-        transmit4.UdpChecksum,
-        transmit6.TcpChecksum,
-        transmit6.UdpChecksum,
-    )
-    sizes = (offload.LsoV1.IPv4, offload.LsoV2.IPv4, offload.LsoV2.IPv6)
-    return DatapathCapabilities(
-        send=state.ipsec_send_ipv4 or state.ipsec_send_ipv6,
-        receive_ipv4=state.ipsec_encapsulation_ipv4 if state.ipsec_receive_ipv4 else 0,
-        receive_ipv6=state.ipsec_encapsulation_ipv6 if state.ipsec_receive_ipv6 else 0,
-        encapsulation=state.ipsec_encapsulation_ipv4 | state.ipsec_encapsulation_ipv6,
-        ipv6=v2.IPv6Supported,
-        ipv4_options=v2.IPv4Options,
-        ipv6_extension_headers=v2.IPv6NonIPsecExtensionHeaders,
-        ah=v2.Ah,
-        esp=v2.Esp,
-        ah_esp_combined=v2.AhEspCombined,
-        transport=v2.Transport,
-        tunnel=v2.Tunnel,
-        transport_tunnel_combined=v2.TransportTunnelCombined,
-        lso=v2.LsoSupported,
-        udp_esp=v2.UdpEsp,
-        tcp_coexistence=state.tcp_checksum_with_ipsec,
-        udp_coexistence=state.udp_checksum_with_ipsec,
-        checksum=sum(1 << i for i, on in enumerate(checksums) if on),
-        lso_v1=state.lso_v1,
-        lso_v2_ipv4=state.lso_v2_ipv4,
-        lso_v2_ipv6=state.lso_v2_ipv6,
-        lso_max_size=max(part.MaxOffLoadSize for part in sizes),
-    )
 
 
 def _ignore(indication: StatusIndication) -> None:
