@@ -256,7 +256,7 @@ class Host(HostTable):
         for bundle, which, seq in seen:
             bundle.windows[which].mark(seq)
             top = bundle.windows[which].top
-            if bundle.sas[which].esn and top >> 32 != bundle.seq_hi[which] and bundle.handle:
+            if bundle.sas[which].esn and top >> 32 > bundle.seq_hi[which] and bundle.handle:
                 self.update(bundle, which, top >> 32)
 
     def _find(self, packet: bytes, at: Located) -> tuple[HostSa, int] | None:

@@ -165,7 +165,7 @@ class HostTable:
                 direction,
                 sas,
                 udp_esp=_udp_esp(sas[0]) if udp_esp is None else udp_esp,
-                seq_hi=[n >> 32 for n in last],
+                seq_hi=[_next_hi(n) for n in last],
             )
             for sas, last in zip(bundles, numbers, strict=True)
         ]
@@ -174,7 +174,7 @@ class HostTable:
         for sas, last, handle in zip(bundles, numbers, handles, strict=True):
             if handle:
                 windows = tuple(_window(sa, n) for sa, n in zip(sas, last, strict=True))
-                made.append(HostSa(direction, tuple(sas), handle, list(last), windows, [n >> 32 for n in last]))
+                made.append(HostSa(direction, tuple(sas), handle, list(last), windows, [_next_hi(n) for n in last]))
         self.sas += made
         for one in made:
             if direction == "inbound":
@@ -260,6 +260,11 @@ class HostTable:
             self.miniport.poll()
             done.wait()
         return request.status
+
+
+def _next_hi(last: int) -> int:
+    """High half of the number that comes next."""
+    return min(last + 1, (1 << 64) - 1) >> 32
 
 
 def _window(sa: SecurityAssociation, seq: int) -> ReplayWindow:
