@@ -186,9 +186,9 @@ def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
     """Check, decrypt and strip every packet of a batch in place (RFC 4303 sec. 3.4, RFC 4302 sec. 3.4).
 
     The SA is found by SPI, protocol, destination and, where an SA says so, source; plain and UDP-encapsulated
-    ESP, and AH; layer after layer while a known SA matches.  Packets with status OK have a new offset and length in the batch; every
-    other packet keeps both, and its bytes are as they were or, where decryption had begun, zero from the
-    outermost ESP or AH header on.  At most 8 layers are taken off.
+    ESP, and AH; layer after layer while a known SA matches.  Packets with status OK have a new offset and
+    length in the batch; every other packet keeps both, and its bytes are as they were or, where decryption
+    had begun, zero from the outermost ESP or AH header on.  At most 8 layers are taken off.
 
     threads : 1 to 64; packets are spread over them by SA, with the results of one thread.  One exception: in
         the first batch in which an SA's packets come both by themselves and inside another SA's, the latter
@@ -310,7 +310,7 @@ cdef Py_ssize_t _copy_handles(handle, int64_t *to, Py_ssize_t n) except -1:
 
 
 cdef int _check_handles(CoreSAD sad, Result result, Py_ssize_t n, int64_t iv_len) except -1:
-    """Raise unless each of the first n handles names an outbound SA or a bundle of ours, with IVs of `iv_len` bytes (-1: any).
+    """Raise unless the first n handles name outbound SAs or bundles of ours, with IVs of `iv_len` bytes (-1: any).
 
     Returns whether there are bundles.
     """

@@ -367,8 +367,9 @@ cdef void look_ahead(table_t *t, const item_t *items, work_t *work, int n) noexc
 
 
 cdef inline bint is_usual(const sa_t *sa, const found_t *at) noexcept nogil:
-    """A SA_USUAL, first of its chain, that `choose` would choose, and IPv4 without options or UDP?"""
-    return (at.esp == at.ip + 20 and (sa.flags & (SA_USUAL | SA_AH | SA_OUTBOUND)) == SA_USUAL
+    """A SA_USUAL, first of its chain, that `choose` would choose, and ESP over IPv4 without options?"""
+    return ((at.esp == at.ip + 20 or at.version == 4 and at.hdr_len == 20 and at.proto == IPPROTO_ESP_)
+            and (sa.flags & (SA_USUAL | SA_AH | SA_OUTBOUND)) == SA_USUAL
             and (sa.flags & SA_DST_ANY or raw32(sa.dst) == raw32(at.ip + 16)))
 
 
@@ -486,7 +487,7 @@ cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *strip
     mark(sa, w.seq)
     if w.usual:
         at.ip = w.at.ip
-        at.esp = at.ip + 20
+        at.esp = w.at.esp
         at.esp_len = w.at.esp_len
         at.version = 4
         at.hdr_len = 20

@@ -13,17 +13,16 @@ from libc.string cimport memcpy, memmove, memset
 
 from ._ah cimport ah_coverable, ah_len_for, ah_ops, ah_restore
 from ._bytes cimport (
-    be16, be32, little64, prefetch, prefetch_w, put_be16, put_be32, put_be64, put_raw16, put_raw32, put_raw64, raw32,
-    sum_fold, swap64,
+    be16, be32, little64, prefetch_w, put_be16, put_be32, put_be64, put_raw16, put_raw32, put_raw64, raw32, swap64,
 )
 from ._esp cimport count_refusal, esp_ops, prefetch_state, seal_chunk, usual_ops
 from ._ip cimport FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_head, ip_parse, ip_t, ip_tos, udp6_checksum
 from ._lookup cimport part_of
 from ._types cimport (
-    BUNDLE_BIT, CHUNK, CLASS_AEAD, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_,
+    BUNDLE_BIT, CHUNK, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_,
     IV_COUNTER, IV_RANDOM, MAX_LAYERS, PENDING, SCRATCH,
-    SA_AH, SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_HAS_ADDRESS, SA_TUNNEL, SA_UDP, SA_USUAL,
-    SA_V6,
+    SA_AH, SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_HAS_ADDRESS, SA_TUNNEL,
+    SA_UDP, SA_USUAL, SA_V6,
     ST_CRYPTO_FAILED, ST_FRAGMENT, ST_MALFORMED, ST_NO_ROOM, ST_OK, ST_SEQ_EXHAUSTED,
     bundle_t, sa_t, shape_t, table_t, verdict_t, view_t, work_t,
 )
@@ -284,7 +283,8 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
     return PENDING
 
 
-cdef bint covers(const sa_t *sa, const ip_t *ip, uint32_t flags, const uint8_t *old_ip, uint8_t *scratch) noexcept nogil:
+cdef bint covers(const sa_t *sa, const ip_t *ip, uint32_t flags, const uint8_t *old_ip,
+                 uint8_t *scratch) noexcept nogil:
     """Can AH's view of the headers that stay in front of it be made?  A tunnel's own headers are plain."""
     return flags & SA_TUNNEL or ip.hdr_len == (20 if ip.version == 4 else 40) or ah_coverable(
         scratch, sa, old_ip, ip.hdr_len)
@@ -388,7 +388,7 @@ cdef uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
 
 
 cdef void refuse(view_t *batch, verdict_t *out, int64_t i, sa_t *sa, uint8_t status,
-                        uint8_t layer) noexcept nogil:
+                 uint8_t layer) noexcept nogil:
     out.status[i] = status
     out.layer[i] = layer
     out.seq[i] = 0
