@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +27,14 @@ def test_ruff() -> None:
 
 def test_mypy(tmp_path: Path) -> None:
     run("mypy", "--cache-dir", str(tmp_path))
+
+
+def test_cython_lint() -> None:
+    if importlib.util.find_spec("cython_lint") is None:
+        pytest.skip("cython-lint is not installed")
+    # it starts pycodestyle by name
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    sources = [str(p) for pattern in ("*.pyx", "*.pxd") for p in (ROOT / "ipsecfast" / "core").glob(pattern)]
+    command = [sys.executable, "-m", "cython_lint", *sources]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PATH": path})
+    assert done.returncode == 0, done.stdout + done.stderr

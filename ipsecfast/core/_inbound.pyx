@@ -601,7 +601,7 @@ cdef void layer(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n,
 
 
 cdef void take_off_waiting(table_t *t, view_t *batch, verdict_t *out, waiting_t **waiting, int64_t n) noexcept nogil:
-    """The layers that threads put off, in the batch's order; SAs that fit inside each other stay together from now on."""
+    """The layers that threads put off, in the batch's order; SAs met inside each other stay together from now on."""
     cdef waiting_t *w
     cdef sa_t *inner
     cdef int64_t k

@@ -18,7 +18,6 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from ._bytes cimport prefetch, wipe
-from ._crypto cimport Provider
 from ._inbound cimport inbound_batch, inbound_part, take_off_waiting
 from ._outbound cimport outbound_batch, outbound_part
 from ._sad cimport CoreSAD, context_of, fork_count, free_scratch, new_scratch, regrow
@@ -166,7 +165,7 @@ cdef class Lanes:
         cdef int i
         self.n = n
         self.born = fork_count()
-        self.contexts = [{} for i in range(n)]
+        self.contexts = [{} for _ in range(n)]
         self.tables = <table_t **> calloc(n, sizeof(table_t *))
         self.stretches = <stretch_t *> calloc(n, sizeof(stretch_t))
         if self.tables == NULL or self.stretches == NULL:

@@ -5,7 +5,7 @@ handle is never handed out again.  SPIs hash into open-addressed buckets, each t
 candidates.  Nothing is rebuilt by add or delete.  Thread rule: one call at a time; the second raises.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -13,8 +13,8 @@ from ._bytes cimport swap32, wipe
 from ._crypto cimport Provider
 from ._lookup cimport bucket_of, root_of
 from ._types cimport (
-    BUNDLE_BIT, CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IV_COUNTER, IV_NONE,
-    IV_RANDOM, MAX_LAYERS, MAX_SUITES, N_STATUS, SCRATCH,
+    BUNDLE_BIT, CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IV_COUNTER,
+    IV_NONE, IV_RANDOM, MAX_LAYERS, N_STATUS, SCRATCH,
     SA_AH, SA_ANY_MODE, SA_COPY_DSCP, SA_DECAP_DSCP, SA_DF_COPY, SA_DF_SET, SA_DST_ANY, SA_ECN, SA_ESN, SA_FLOW_COPY,
     SA_HAS_ADDRESS, SA_IN_USE, SA_MATCH_SRC, SA_OUTBOUND, SA_STRICT_PADDING,
     SA_TUNNEL, SA_UDP, SA_USUAL, SA_V6,
