@@ -35,6 +35,6 @@ def test_cython_lint() -> None:
     # it starts pycodestyle by name
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     sources = [str(p) for pattern in ("*.pyx", "*.pxd") for p in (ROOT / "ipsecfast" / "core").glob(pattern)]
-    command = [sys.executable, "-c", "from cython_lint import main; raise SystemExit(main())", *sources]
+    command = [sys.executable, "-c", "from cython_lint.cython_lint import main; raise SystemExit(main())", *sources]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PATH": path})
     assert done.returncode == 0, done.stdout + done.stderr
