@@ -241,10 +241,10 @@ IPV4_ONLY = HardwareProfile(
 IXGBE_LIKE = HardwareProfile(
     "ixgbe",
     "an Intel 82599/X540-like card: AES-GCM-128 ESP and AES-128 AH, no options or extension headers",
-    "Linux drivers/net/ethernet/intel/ixgbe/ixgbe_ipsec.c and .h: ESP and AH, 128-bit keys with a 32-bit salt, 16-byte "
-    "ICV, IPv4 without options and IPv6 without extension headers, 1024 SAs per direction (1024 in all here, which "
-    "holds for any mix), no ESN; checksum and segmentation together with ESP. The driver offers transport mode only; "
-    "an IPsecOV2 report must say tunnel too.",
+    "Read in Linux drivers/net/ethernet/intel/ixgbe/ixgbe_ipsec.c and .h: ESP and AH, 128-bit keys with a 32-bit salt, "
+    "IPv4 without options and IPv6 without extension headers, 1024 SAs per direction (1024 in all here, which holds "
+    "for any mix). Assumed: no ESN, AH as AES-GMAC, checksum and segmentation together with ESP. An IPsecOV2 report "
+    "must say tunnel mode whatever the card does.",
     ipsec_v2=IPsecV2(
         ah=True,
         lso=True,
@@ -265,9 +265,9 @@ IXGBE_LIKE = HardwareProfile(
 MLX5_LIKE = HardwareProfile(
     "mlx5",
     "an NVIDIA ConnectX-like card: AES-GCM-128 and -256 ESP with ESN",
-    "Linux drivers/net/ethernet/mellanox/mlx5/core/en_accel/ipsec.c and ipsec_offload.c: ESP only, AES-GCM with "
-    "128- or 256-bit keys and a 16-byte ICV, transport and tunnel, IPv4 and IPv6, ESN, checksum and segmentation "
-    "together with ESP. Its handles allow 2**24 SAs; the card's firmware reports its own limit, 65536 here.",
+    "Read in Linux drivers/net/ethernet/mellanox/mlx5/core/en_accel: ESP with AES-GCM, ESN, handles for 2**24 SAs, "
+    "checksum and segmentation together with ESP. Assumed: 256-bit keys, tunnel mode, room for 65536 SAs (the card's "
+    "firmware reports its own limit).",
     ipsec_v2=IPsecV2(
         lso=True,
         esn=True,
