@@ -143,7 +143,7 @@ def test_what_is_sent_can_be_covered(packet: bytes) -> None:
 def test_without_hypothesis() -> None:
     """The message names the extra."""
     script = "import sys; sys.modules['hypothesis'] = None\nimport ipsecfast.testing.strategies"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True)
     assert done.returncode and done.stderr.splitlines()[-1].endswith("pip install 'ipsecfast[testing]'")
 
 
