@@ -6,6 +6,7 @@ from ._batch cimport PacketBatch
 cdef class NblArrays:
     cdef readonly PacketBatch frames
     cdef readonly object oob          # uint64[5, n], whose memory is `words`
+    cdef uint64_t[:, ::1] held
     cdef uint64_t *words
     cdef int64_t *starts              # int64[n + 1], or NULL: one frame each
     cdef Py_ssize_t n                 # lists

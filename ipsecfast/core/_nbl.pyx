@@ -17,7 +17,6 @@ cdef class NblArrays:
 
     def __init__(self, PacketBatch frames not None, first, bint raw):
         cdef const int64_t[::1] starts
-        cdef uint64_t[:, ::1] words
         if self.frames is not None:
             raise RuntimeError("a batch can't be initialised again")
         self.n = len(frames)
@@ -32,8 +31,8 @@ cdef class NblArrays:
         self.raw = raw
         self.oob = np.zeros((5, self.n), np.uint64)
         if self.n:
-            words = self.oob
-            self.words = &words[0, 0]
+            self.held = self.oob        # while somebody holds the memory numpy refuses to resize it
+            self.words = &self.held[0, 0]
 
     def __dealloc__(self):
         free(self.starts)

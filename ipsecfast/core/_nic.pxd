@@ -111,6 +111,7 @@ cdef struct nic_t:
     nic_caps_t caps
     nic_options_t options
     nic_sa_t *sas
+    uint32_t n_sas            # places in it
     nic_bundle_t *bundles
     nic_handle_t *handles
     uint64_t handle_mask      # the part of a handle that is an index + 1

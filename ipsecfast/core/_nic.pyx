@@ -60,6 +60,7 @@ cdef class NicTable:
         self._arenas = []
         nic.capacity = capacity
         nic.handle_mask = (<uint64_t> 1 << self._index_bits) - 1
+        nic.n_sas = <uint32_t> sad.capacity
         nic.sas = <nic_sa_t *> calloc(sad.capacity, sizeof(nic_sa_t))
         nic.bundles = <nic_bundle_t *> calloc(capacity, sizeof(nic_bundle_t))
         nic.handles = <nic_handle_t *> calloc(capacity, sizeof(nic_handle_t))
@@ -79,7 +80,7 @@ cdef class NicTable:
     def __dealloc__(self):
         cdef Py_ssize_t i
         if self.nic.sas != NULL:
-            for i in range(self.sad.capacity):
+            for i in range(self.nic.n_sas):       # the collector may have taken the SAD away by now
                 free(self.nic.sas[i].ivs)
         free(self.nic.sas)
         free(self.nic.bundles)

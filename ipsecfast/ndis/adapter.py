@@ -362,15 +362,17 @@ class Miniport:
                 if (asked, on_complete) not in self._pending:
                     continue
                 self._pending.remove((asked, on_complete))
-            refused = self._gate.enter(*_INITIALIZED)
-            if refused is None:
-                try:
-                    status = self._do_direct(asked)
-                finally:
-                    self._gate.leave()
-            else:
-                status = _ABORTED
-            self._complete(asked, on_complete, status)
+            status = int(NdisStatus.NDIS_STATUS_FAILURE)  # unless it comes to another end: each request is completed
+            try:
+                if self._gate.enter(*_INITIALIZED) is None:
+                    try:
+                        status = self._do_direct(asked)
+                    finally:
+                        self._gate.leave()
+                else:
+                    status = _ABORTED
+            finally:
+                self._complete(asked, on_complete, status)
             done += 1
         return done
 

@@ -17,7 +17,7 @@ from typing import Literal
 from ..core._nic import NicTable, ReceiveResult, SendResult
 from ..core._nic import receive as _receive
 from ..core._nic import send as _send
-from ..errors import SADFullError
+from ..errors import DuplicateSAError, SADFullError
 from ..sa import AddressLike, SecurityAssociation
 from ..sad import SAD, SAStatistics
 from .nbl import NblBatch
@@ -292,9 +292,11 @@ class Datapath:
                 bundle.sads[sa.protocol] = handle, sa.spi, sa.esn
             esp, ah = (bundle.sads[name][0] if name in bundle.sads else None for name in ("esp", "ah"))
             bundle.number = self._table.add_bundle(esp, ah, ipv6=ipv6, udp_esp=udp_esp, match_src=match_src, hint=hint)
-        except BaseException:
+        except BaseException as error:
             for handle, _, _ in bundle.sads.values():
                 self._sad.delete(handle)
+            if isinstance(error, DuplicateSAError):  # a wildcard's, of the other family
+                raise BundleError(str(error)) from None
             raise
         self._switch(bundle)
         for key in keys:

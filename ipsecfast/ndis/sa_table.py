@@ -103,7 +103,8 @@ class SaTable:
             data = memory.read(request.address, request.length)
             self._put(cls, request.address, data, memory)
         except Exception:
-            self._no_handles(memory, (request.address,), cls)
+            if _covers_handle(request, cls, memory):
+                self._no_handles(memory, (request.address,), cls)
             raise
         request.bytes_done = request.length
         return _SUCCESS
@@ -117,8 +118,11 @@ class SaTable:
             if self.options.list_length == "all-nodes":
                 _need(request, least * len(nodes))
         except Exception:
-            reached = walk_list(memory, cls, request.address, least, self.options)
-            self._no_handles(memory, (address for address, _ in reached), cls)
+            if request.length >= least:
+                reached = walk_list(memory, cls, request.address, least, self.options)
+                self._no_handles(memory, (address for address, _ in reached), cls)
+            elif _covers_handle(request, cls, memory):
+                self._no_handles(memory, (request.address,), cls)
             raise
         failures: list[int] = []
         for address, data in nodes:
@@ -256,6 +260,11 @@ class SaTable:
         if oldest is not None:
             with suppress(KeyError):  # deleted meanwhile
                 self.datapath.request_deletion(oldest)
+
+
+def _covers_handle(request: OidRequest, cls: _AddSa, memory: Memory) -> bool:
+    """Does the buffer reach to the end of OffloadHandle?  Nothing is written beyond it."""
+    return request.length >= _HANDLE_AT[cls, memory.abi] + memory.abi.pointer_len
 
 
 def _need(request: OidRequest, least: int) -> None:
