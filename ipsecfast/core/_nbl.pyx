@@ -1,6 +1,6 @@
 """NblArrays: a batch of NET_BUFFER_LISTs as the datapath sees it; addresses are taken once, when it is made."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
