@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from differential import examples
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+import ipsecfast
 from ipsecfast import PacketStatus, ReplayWindow, SecurityAssociation
 from ipsecfast.alg import AUTHENTICATION, ENCRYPTION
 from ipsecfast.reference import ReferenceTable, decapsulate, encapsulate, ip
@@ -143,7 +146,8 @@ def test_what_is_sent_can_be_covered(packet: bytes) -> None:
 def test_without_hypothesis() -> None:
     """The message names the extra."""
     script = "import sys; sys.modules['hypothesis'] = None\nimport ipsecfast.testing.strategies"
-    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True)
+    env = os.environ | {"PYTHONPATH": str(Path(ipsecfast.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, env=env)
     assert done.returncode and done.stderr.splitlines()[-1].endswith("pip install 'ipsecfast[testing]'")
 
 
