@@ -117,7 +117,7 @@ def test_batches(batch: gen.Batch) -> None:
 def test_batches_are_mixed() -> None:
     seen: Counter[PacketStatus] = Counter()
 
-    @examples(40)
+    @settings(examples(1), max_examples=40)  # fewer do not show all
     @given(batch=gen.batches(sizes=(40,)))
     def collect(batch: gen.Batch) -> None:
         seen.update(result.status for result in batch.expected())
