@@ -8,11 +8,13 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import by_hand
+import numpy as np
 import pytest
 from helpers import H, checksum, ipv4, ipv6, keyed
 from nic_host import (
@@ -34,7 +36,7 @@ from nic_host import (
     scapy_opens,
     tcp_segment,
 )
-from test_nic_tx import AH_SA, GCM, TUNNEL, nic, outbound
+from test_nic_tx import AH_SA, CBC, GCM, TUNNEL, nic, outbound
 
 from ipsecfast import SecurityAssociation
 from ipsecfast.ndis.datapath import Datapath
@@ -416,3 +418,60 @@ def test_offset_of_zero_takes_tcp_from_the_headers() -> None:
     check_segments(
         4, [scapy_opens(GCM, sent[14:])[20:] for sent in result.transmitted.to_packets()], STREAM[:3000], MSS
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [(38, b"\0\0\0\x09"), (23, b"\x06"), (34, b"\0\0\0\0"), (14, b"\x4f"), (50, b"\xff" * 20)],
+    ids=["seq", "protocol", "SPI", "IHL", "TCP"],
+)
+def test_headers_are_those_that_were_judged(change: tuple[int, bytes]) -> None:
+    """The host writes a frame's headers while the list in front of it gets its IVs."""
+    at, written = change
+    armed = False
+
+    def generator(n: int) -> bytes:
+        if armed:
+            start = int(batch.frames.offset[1]) + at
+            np.asarray(batch.frames.data)[start : start + len(written)] = list(written)
+        return bytes(i * 7 & 0xFF for i in range(n))
+
+    made = nic({"iv_generator": generator})
+    frames = [[large(4, sa, STREAM[:5000], seq=5)] for sa in (CBC, GCM)]
+    handles = [outbound(made, CBC), outbound(made, GCM)]
+    words = [MSS | tcp_offset(4, sa) << 20 | V2 for sa in (CBC, GCM)]
+    batch = lists(frames, ipsec=handles, large_send=words, header=6)
+    armed = True
+    result = made.send(batch)
+    assert batch.frames.to_packets()[1] != frames[1][0]
+    assert result.status.tolist() == [SUCCESS, SUCCESS]
+    sent = [one for one, of in zip(result.transmitted.to_packets(), result.nbl, strict=True) if of == 1]
+    assert [one[34:42] for one in sent] == [struct.pack(">II", GCM.spi, 5 + i) for i in range(4)]
+    check_segments(4, [scapy_opens(GCM, one[14:])[20:] for one in sent], STREAM[:5000], MSS)
+
+
+@pytest.mark.parametrize("change", [(41, 1, 200), (23, 6, ESP), (34, 0xFF, 0)], ids=["seq", "protocol", "SPI"])
+def test_a_frame_written_all_the_time_repeats_no_nonce(change: tuple[int, int, int]) -> None:
+    at, one_value, other = change
+    original = large(4, GCM, STREAM[:60000])
+    word = 4 | tcp_offset(4, GCM) << 20 | V2
+    for _ in range(8):
+        made = nic()
+        batch = lists([[original]], ipsec=outbound(made, GCM), large_send=word, header=6)
+        data, at_frame, done = np.asarray(batch.frames.data), int(batch.frames.offset[0]) + at, threading.Event()
+
+        def write(data: Any = data, to: int = at_frame, done: threading.Event = done) -> None:
+            while not done.is_set():
+                data[to] = one_value
+                data[to] = other
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            result = made.send(batch)
+        finally:
+            done.set()
+            writer.join()
+        sent = result.transmitted.to_packets()
+        assert len(sent) == (15000 if result.ok else 0)
+        assert len({packet[42:50] for packet in sent} | {bytes(8)}) == len(sent) + 1

@@ -3,9 +3,12 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from ._nic cimport nic_t
 from ._types cimport table_t, view_t
 
+cdef enum:
+    HEAD_ROOM = 1023 + 60     # TcpHeaderOffset has 10 bits, TCP's header at most 60 bytes
+
 # One large send, understood.  Offsets are from the start of the frame; 0: there is none.
 cdef struct large_t:
-    const uint8_t *frame
+    const uint8_t *frame      # the host's, who may write it at any time: only payload is read there
     uint32_t ip
     uint32_t udp
     uint32_t ah
@@ -20,6 +23,7 @@ cdef struct large_t:
     uint8_t next_header       # for ESP's trailer
     uint8_t version
     bint v2
+    uint8_t headers[HEAD_ROOM]    # `head` bytes that were judged, which every segment begins with
 
 # A batch on its way from large frames to segments
 cdef struct cutting_t:

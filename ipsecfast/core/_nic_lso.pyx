@@ -89,19 +89,22 @@ cdef bint parse_ip(const nic_t *nic, const uint8_t *ip, int64_t length, bint v2,
 
 cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, int64_t at, const uint64_t *oob,
                      int64_t n, int64_t i, bint raw, large_t *big) noexcept nogil:
-    """Find the headers of a large send and judge them; False if it can't be sent."""
+    """Copy the headers of a large send and judge the copy; False if it can't be sent."""
     cdef uint64_t word = oob[ROW_LARGE_SEND * n + i], handle = oob[ROW_IPSEC * n + i]
     cdef uint32_t header = <uint32_t> oob[ROW_HEADER * n + i], encapsulation, expected, hinted
-    cdef int64_t length = batch.length[at]
-    cdef const uint8_t *frame = batch.base + batch.offset[at]
+    cdef int64_t length = batch.length[at], copied = min(length, <int64_t> HEAD_ROOM)
+    cdef const uint8_t *frame = big.headers
     cdef nic_bundle_t *b = NULL
     cdef const sa_t *sa
     cdef const shape_t *shape
     cdef ip_t ip
     cdef uint8_t proto
     cdef uint32_t filler = 0
-    cdef int offset = ip_offset(frame, length, raw, &encapsulation)
-    memset(big, 0, sizeof(large_t))
+    cdef int offset
+    memset(big, 0, sizeof(large_t) - HEAD_ROOM)
+    big.frame = batch.base + batch.offset[at]
+    memcpy(big.headers, big.frame, copied)
+    offset = ip_offset(frame, copied, raw, &encapsulation)
     if offset < 0 or oob[ROW_TUNNEL * n + i] or not allowed(nic, word, frame[offset] >> 4):
         return False
     if handle:
@@ -110,17 +113,17 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
             return False
         if not nic.caps.send or (b.udp_esp and not b.udp_esp & UDP_TRANSPORT):
             return False
-    big.frame = frame
     big.v2 = (word & TYPE_V2) != 0
     big.mss = <uint32_t> word & MSS_MASK
     big.ip = offset
     big.version = frame[offset] >> 4
-    if not parse_ip(nic, frame + offset, length - offset, big.v2, b != NULL, &ip):
+    if not parse_ip(nic, frame + offset, copied - offset, big.v2, b != NULL, &ip):
         return False
     if ip.total:
         if ip.total > length - offset:
             return False
         length = offset + ip.total
+        copied = min(copied, length)
     expected = offset + ip.hdr_len
     proto = ip.proto
     if b != NULL:
@@ -132,7 +135,7 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
             sa = &t.sas[b.ah - 1]
             shape = &t.suites[sa.suite].shape
             big.ah = expected
-            if proto != IPPROTO_AH_ or expected + 12 > length:
+            if proto != IPPROTO_AH_ or expected + 12 > copied:
                 return False
             proto = frame[expected]
             expected += (<uint32_t> frame[expected + 1] + 2) * 4
@@ -158,11 +161,11 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
         expected = hinted
     elif proto != IPPROTO_TCP_ or (hinted and hinted != expected):
         return False
-    if expected + 20 > length:
+    if expected + 20 > copied:
         return False
     big.tcp = expected
     big.head = expected + (frame[expected + 12] >> 4) * 4
-    if big.head < expected + 20 or big.head > length:
+    if big.head < expected + 20 or big.head > copied:
         return False
     # all of TCP's header but the words that are each segment's own: sequence number, and offset with flags
     big.tcp_sum = sum_words(frame + expected, big.head - expected, 0) - raw32(frame + expected + 4)
@@ -196,7 +199,8 @@ cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const
                   int64_t *room) noexcept nogil:
     """Read every large send into `large`, an entry a frame, and count frames and memory after cutting.
 
-    Lists that can't be cut get FAILURE.  What follows relies on `large` alone: the frames may change meanwhile.
+    Lists that can't be cut get FAILURE.  What follows relies on `large` alone, headers and all: the frames may change
+    meanwhile, and of large ones only payload is read again.
     """
     cdef int64_t i, k, low, high, count, size
     cdef uint64_t word
@@ -248,7 +252,7 @@ cdef inline void add_to(const large_t *big, uint8_t *to, uint32_t at, uint32_t b
 
     It is read there, as all fields are: from memory just copied it would have to wait.
     """
-    put_be32(to + at, be32(big.frame + at) + by)
+    put_be32(to + at, be32(big.headers + at) + by)
 
 
 cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_t data, int64_t length,
@@ -259,12 +263,12 @@ cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_
     cdef uint8_t *tcp = to + big.tcp
     cdef uint8_t *end
     cdef uint64_t total
-    cdef uint16_t id, word = be16(big.frame + big.tcp + 12)
-    cdef uint32_t seq = be32(big.frame + big.tcp + 4) + <uint32_t> start
-    memcpy(to, big.frame, big.head)
+    cdef uint16_t id, word = be16(big.headers + big.tcp + 12)
+    cdef uint32_t seq = be32(big.headers + big.tcp + 4) + <uint32_t> start
+    memcpy(to, big.headers, big.head)
     if big.version == 4:
         put_be16(ip + 2, <uint16_t> (length - big.ip))
-        id = be16(big.frame + big.ip + 4) + <uint16_t> number
+        id = be16(big.headers + big.ip + 4) + <uint16_t> number
         put_be16(ip + 4, id & 0x7FFF if big.v2 else id)
     else:
         put_be16(ip + 4, <uint16_t> (length - big.ip - 40))

@@ -22,7 +22,7 @@ cdef struct draft_t:
     uint64_t ring[RING]
     uint64_t top
     sa_t *sa                  # NULL: none of this layer yet
-    uint32_t first_lo
+    uint64_t first            # of the list's own numbers
 
 
 cdef inline bint fresh(const uint64_t *ring, uint64_t mask, uint64_t size, uint64_t top, uint64_t seq) noexcept nogil:
@@ -53,13 +53,14 @@ cdef inline void forget(draft_t *drafts) noexcept nogil:
     cdef int k
     for k in range(LAYERS):
         drafts[k].sa = NULL
+        drafts[k].first = 0
 
 
 cdef inline void begin_draft(draft_t *draft, sa_t *sa, uint64_t seq) noexcept nogil:
     """Start from what the SA remembers."""
     draft.sa = sa
     draft.top = sa.seq
-    draft.first_lo = <uint32_t> seq
+    draft.first = seq
     memcpy(draft.ring, sa.ring, (<size_t> sa.ring_mask + 1) * 8)
 
 
@@ -85,7 +86,7 @@ cdef inline bint draft_numbers(draft_t *drafts, tx_t *tx, bint cut) noexcept nog
         left &= left - 1
         if draft.sa == NULL:
             begin_draft(draft, layer.sa, layer.seq)
-        if cut and layer.sa.flags & SA_ESN and <uint32_t> layer.seq < draft.first_lo:
+        if cut and layer.sa.flags & SA_ESN and <uint32_t> layer.seq < <uint32_t> draft.first:
             layer.seq += <uint64_t> 1 << 32
         if not draft_number(draft, layer.seq):
             return False
@@ -108,6 +109,21 @@ cdef inline bint draft_run(draft_t *drafts, const tx_t *tx, int64_t n) noexcept 
         for i in range(n):
             if not draft_number(draft, layer.seq + i):
                 return False
+    return True
+
+
+cdef inline bint follows(const draft_t *drafts, tx_t *tx, int64_t i) noexcept nogil:
+    """Give segment i of a run its numbers, those that were drafted; False if the frame says others."""
+    cdef layer_t *layer
+    cdef uint64_t seq
+    cdef uint32_t left = tx.left
+    while left:
+        layer = &tx.layers[lowest(left)]
+        seq = drafts[lowest(left)].first + i
+        left &= left - 1
+        if <uint32_t> layer.seq != <uint32_t> seq:
+            return False
+        layer.seq = seq
     return True
 
 

@@ -26,7 +26,7 @@ from ._nic_checksum cimport CAN_IP, IP_HEADER_CHECKSUM, IS_IPV4, header_checksum
 from ._nic_iv cimport write_iv
 from ._nic_lso cimport cut_list, cutting_t
 from ._nic_plan cimport AH_LAYERS, LAYERS, layer_t, plan, tx_t, understand, wish_t
-from ._nic_sent cimport adopt, draft_numbers, draft_run, draft_t, forget, fresh, lowest, use_numbers
+from ._nic_sent cimport adopt, draft_numbers, draft_run, draft_t, follows, forget, fresh, lowest, use_numbers
 from ._types cimport (
     CHUNK, CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SA_ESN, SCRATCH, ST_CRYPTO_FAILED,
     found_t, sa_t, shape_t, table_t, view_t, work_t,
@@ -132,38 +132,33 @@ cdef bint send_run(table_t *t, nic_t *nic, const view_t *batch, int64_t low, int
                    const wish_t *wish, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
     """The segments of one large send: alike, their numbers in order, and in memory that nobody else can write.
 
-    So the first one's judgement holds for all.
+    So the first one's judgement holds for all, which each is held to all the same.
     """
     cdef draft_t drafts[LAYERS]
     cdef tx_t *tx = &burst.frames[burst.n]
-    cdef uint32_t left
-    cdef layer_t *layer
     cdef int64_t i
+    cdef bint good = True
     forget(drafts)
     if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not draft_run(drafts, tx, high - low):
         return False
     for i in range(low, high):
-        if send_usual(t, nic, batch, i, raw, wish, burst, nbl, status):
+        if send_usual(t, nic, batch, i, raw, wish, drafts[2].first + (i - low), burst, nbl, status):
             continue
         tx = &burst.frames[burst.n]
-        plan(t, nic, batch, i, raw, wish, tx)
-        left = tx.left
-        while left:
-            layer = &tx.layers[lowest(left)]
-            if layer.sa.flags & SA_ESN and <uint32_t> layer.seq < drafts[lowest(left)].first_lo:
-                layer.seq += <uint64_t> 1 << 32
-            left &= left - 1
+        if not plan(t, nic, batch, i, raw, wish, tx) or not follows(drafts, tx, i - low):
+            good = False
+            break
         enqueue(t, nic, wish, burst, nbl, status)
     adopt(t, nic, drafts, True)
-    return True
+    return good
 
 
 cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t at, bint raw, const wish_t *wish,
-                            burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
+                            uint64_t number, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
     """One IPv4 frame with ESP alone, without ESN: most frames of most users.
 
     False: it is not that, or not good, and nothing was written; the long way comes to the same.
-    The number of a segment was taken before.
+    number : of a segment, taken before; else it is the frame that says it.
     """
     cdef const nic_bundle_t *b = wish.outer
     cdef tx_t *tx = &burst.frames[burst.n]
@@ -202,7 +197,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     seq = be32(esp + 4)
     if (end - 2)[0] > <uint32_t> (end - esp) - 10 - shape.iv_len:
         return False
-    if not wish.cut and not fresh(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
+    if seq != number if wish.cut else not fresh(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
         return False
     w.sa = sa
     w.suite = sa.suite
@@ -248,7 +243,7 @@ cdef inline bint send_list(table_t *t, nic_t *nic, const view_t *batch, int64_t 
         return send_run(t, nic, batch, low, high, raw, wish, burst, nbl, status)
     if high - low > 1 or wish.cut:
         return send_several(t, nic, batch, low, high, raw, wish, burst, nbl, status)
-    if send_usual(t, nic, batch, low, raw, wish, burst, nbl, status):
+    if send_usual(t, nic, batch, low, raw, wish, 0, burst, nbl, status):
         return True
     tx = &burst.frames[burst.n]
     if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not use_numbers(tx):
