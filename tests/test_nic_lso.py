@@ -475,3 +475,17 @@ def test_a_frame_written_all_the_time_repeats_no_nonce(change: tuple[int, int, i
         sent = result.transmitted.to_packets()
         assert len(sent) == (15000 if result.ok else 0)
         assert len({packet[42:50] for packet in sent} | {bytes(8)}) == len(sent) + 1
+
+
+def test_only_a_wrap_of_its_own_moves_the_high_half() -> None:
+    """A large send of an older span stays in it, wherever the window's top is by then."""
+    sa = replace(GCM, esn=True)
+    made = nic()
+    handle = outbound(made, sa, seq_hi=[1])
+    word = 1000 | tcp_offset(4, sa) << 20 | V2
+    assert len(cut(made, large(4, sa, STREAM[:10000], seq=0xFFFFFFFA), handle, word)) == 10
+    made.update(handle, "esp", sa.spi, 1)
+    assert len(cut(made, large(4, sa, STREAM[:3000], seq=0xFFFFFF00), handle, word)) == 3
+    batch = lists([[frame(ipv4(room(sa, b"x", 253, 0xFFFFFF80), proto=ESP))]], ipsec=handle)
+    assert made.send(batch).ok == 1
+    assert scapy_opens(sa, batch.frames.to_packets()[0][14:], 1)[20:] == b"x"

@@ -23,6 +23,7 @@ cdef struct draft_t:
     uint64_t top
     sa_t *sa                  # NULL: none of this layer yet
     uint64_t first            # of the list's own numbers
+    uint64_t last             # the highest of them
 
 
 cdef inline bint fresh(const uint64_t *ring, uint64_t mask, uint64_t size, uint64_t top, uint64_t seq) noexcept nogil:
@@ -61,6 +62,7 @@ cdef inline void begin_draft(draft_t *draft, sa_t *sa, uint64_t seq) noexcept no
     draft.sa = sa
     draft.top = sa.seq
     draft.first = seq
+    draft.last = seq
     memcpy(draft.ring, sa.ring, (<size_t> sa.ring_mask + 1) * 8)
 
 
@@ -69,6 +71,7 @@ cdef inline bint draft_number(draft_t *draft, uint64_t seq) noexcept nogil:
     if not fresh(draft.ring, sa.ring_mask, sa.window_size, draft.top, seq):
         return False
     draft.top = window_mark(draft.ring, sa.ring_mask, draft.top, seq)
+    draft.last = max(draft.last, seq)
     return True
 
 
@@ -128,7 +131,10 @@ cdef inline bint follows(const draft_t *drafts, tx_t *tx, int64_t i) noexcept no
 
 
 cdef inline void adopt(const table_t *t, nic_t *nic, draft_t *drafts, bint cut) noexcept nogil:
-    """All of the list is sent: its numbers are used, and after a wrap the SA's high half moves with them."""
+    """The list's numbers are used, and after a wrap among them the SA's high half moves on.
+
+    The window's top tells nothing about that: it may be of another span, which the host has come back from.
+    """
     cdef int k
     cdef draft_t *draft
     for k in range(LAYERS):
@@ -137,5 +143,5 @@ cdef inline void adopt(const table_t *t, nic_t *nic, draft_t *drafts, bint cut) 
             continue
         memcpy(draft.sa.ring, draft.ring, (<size_t> draft.sa.ring_mask + 1) * 8)
         draft.sa.seq = draft.top
-        if cut and draft.sa.flags & SA_ESN:
-            nic.sas[draft.sa - t.sas].seq_hi = <uint32_t> (draft.top >> 32)
+        if cut and draft.last >> 32 != draft.first >> 32:
+            nic.sas[draft.sa - t.sas].seq_hi = <uint32_t> (draft.last >> 32)
