@@ -489,3 +489,45 @@ def test_only_a_wrap_of_its_own_moves_the_high_half() -> None:
     batch = lists([[frame(ipv4(room(sa, b"x", 253, 0xFFFFFF80), proto=ESP))]], ipsec=handle)
     assert made.send(batch).ok == 1
     assert scapy_opens(sa, batch.frames.to_packets()[0][14:], 1)[20:] == b"x"
+
+
+def test_no_nonce_twice_under_a_key() -> None:
+    """Single frames, large sends over the wrap, UPDATE back and forth, ADD again: whatever goes out has a new IV."""
+    sa = replace(GCM, esn=True)
+    made = nic()
+    handles = [outbound(made, sa)]
+    used: list[bytes] = []
+    refused = 0
+
+    def sends(frames: list[list[bytes]], word: int = 0) -> int:
+        nonlocal refused
+        result = made.send(lists(frames, ipsec=handles[-1], large_send=word, header=6 if word else 0))
+        refused += len(frames) - result.ok
+        used.extend(packet[42:50] for packet in result.transmitted.to_packets())
+        return result.ok
+
+    def singles(seqs: range) -> int:
+        return sends([[frame(ipv4(room(sa, b"x", 253, seq), proto=ESP))] for seq in seqs])
+
+    def several(seqs: range) -> int:
+        return sends([[frame(ipv4(room(sa, b"x", 253, seq), proto=ESP)) for seq in seqs]])
+
+    def run(seq: int) -> int:
+        return sends([[large(4, sa, STREAM[:8000], seq=seq)]], 1000 | tcp_offset(4, sa) << 20 | V2)
+
+    end = 1 << 32
+    assert (singles(range(end - 40, end - 20)), run(end - 20), run(end - 4)) == (20, 1, 1)
+    assert (singles(range(10)), run(2), several(range(2, 20))) == (6, 0, 0)  # 0 to 3 went out behind the wrap
+    assert (several(range(10, 20)), run(20)) == (1, 1)
+    for high in (0, 1, 0, 1, 2, 1, 0, 2):
+        made.update(handles[-1], "esp", sa.spi, high)
+        for seq in (end - 44, end - 30, end - 12, end - 3, 0, 17, 24, 30):
+            run(seq)
+            singles(range(seq - 3, seq + 6))
+            several(range(seq + 1, seq + 4))
+        # the same SA once more: a handle more, and not a new life
+        handles.append(outbound(made, sa, seq_hi=[high // 2]))
+        assert singles(range(end - 40, end - 20)) == 0 or high // 2 == 1
+        run(end - 8)
+    assert refused > 100 and len(used) > 150
+    assert len(set(used)) == len(used)
