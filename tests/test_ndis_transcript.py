@@ -10,12 +10,23 @@ from typing import Any
 
 import pytest
 from helpers import OK, REPLAYED, ipv4, keyed
-from nic_host import NATIVE
+from nic_host import NATIVE, ah_room, frame, ip, room
 from nic_oids import CBC_SA as CBC
 from nic_oids import small
 
-from ipsecfast import PacketStatus
-from ipsecfast.ndis import DatapathOptions, Faults, Host, Miniport, NdisError, Options, Registry, profile
+from ipsecfast import PacketBatch, PacketStatus
+from ipsecfast.ndis import (
+    Datapath,
+    DatapathOptions,
+    Faults,
+    Host,
+    Miniport,
+    NblBatch,
+    NdisError,
+    Options,
+    Registry,
+    profile,
+)
 from ipsecfast.ndis.transcript import Recorder, ReplayError, redact, replay
 
 GCM, ESN = keyed("AES-GCM-128", mode="transport"), keyed("AES-GCM-256", mode="transport", esn=True, spi=0x777)
@@ -61,6 +72,46 @@ def test_drop_short() -> None:
     assert len(statuses) < len(PACKETS) and all(len(frame) >= 80 for frame in sent.frames)
     sender, receiver = pair(faults=Faults(drop_short=80))
     assert len(through(sender, receiver)[0]) == len(statuses)
+
+
+def test_drop_short_of_lists_given_by_their_bounds() -> None:
+    receiver = Miniport(small(4), faults=Faults(drop_short=50))
+    receiver.initialize()
+    receiver.restart()
+    seen: list[int] = []
+    receiver.bind(receive=lambda batch: seen.extend(batch.frames.length.tolist()))
+    frames = PacketBatch.from_packets([frame(p) for p in PACKETS], 0, 0)
+    receiver.receive(NblBatch(frames, range(len(PACKETS) + 1)))
+    assert seen == [n for n in frames.length.tolist() if n >= 50] and 0 < len(seen) < len(PACKETS)
+    with pytest.raises(ValueError, match="one"):
+        receiver.receive(NblBatch(frames, [0, len(PACKETS)]))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("form", ["esp", "ah", "gmac ah", "ah and esp", "tagged"])
+def test_corrupt_icv_hits_the_icv(form: str, version: int) -> None:
+    """Not what pads the frame, nor what an AH covers."""
+    ends = {} if version == 4 else {"src": "2001:db8::1", "dst": "2001:db8::2"}
+    esp = keyed("AES-GCM-128", **ends)
+    ah = keyed("NULL", "AES-GMAC-128" if form == "gmac ah" else "HMAC-SHA1-96", protocol="ah", spi=0xA4, **ends)
+    sas = {"ah and esp": [esp, ah], "ah": [ah], "gmac ah": [ah]}.get(form, [esp])
+    body = room(esp, b"data", 253) if esp in sas else b"data"
+    if ah in sas:
+        body = ah_room(ah, body, 50 if esp in sas else 253, version=version)
+    tag = b"\x81\0\0\5" if form == "tagged" else b""
+    one = frame(ip(version, body, 51 if ah in sas else 50), tag) + bytes(6)
+    card = Miniport(small(4), faults=Faults(corrupt_icv=1.0))
+    card.initialize()
+    card.restart()
+    batch = NblBatch.from_frames([one])
+    batch.ipsec[:] = card.datapath.add_bundle("outbound", sas)
+    (sent,) = card.send(batch).transmitted.to_packets()
+    at = len(one) - len(body) - 6 + 20 if ah in sas else len(one) - 7
+    mended = sent[:at] + bytes([sent[at] ^ 1]) + sent[at + 1 :]
+    receiver = Datapath()
+    receiver.add_bundle("inbound", sas)
+    bad, good = receiver.receive(NblBatch.from_frames([sent, mended])).word.tolist()
+    assert bad >> 16 and good == 2
 
 
 def test_corrupt_icv_is_seeded() -> None:

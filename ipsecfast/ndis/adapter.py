@@ -420,7 +420,7 @@ class Miniport:
             with self.faults.lock:
                 self.sa_table.release_updates()
                 handles = nbls.ipsec | nbls.tunnel
-                return self.faults.spoil_send(self.datapath.send(nbls), handles)
+                return self.faults.spoil_send(self.datapath.send(nbls), handles, nbls.medium)
 
     def receive(self, nbls: NblBatch) -> ReceiveResult | None:
         """Frames come from the wire: process them and indicate the batch to every bound protocol.

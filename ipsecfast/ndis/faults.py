@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core._batch import PacketBatch
+from ..status import PacketStatus
 from .completion import Completion
 from .datapath import SendResult
-from .nbl import NblBatch
+from .host_frames import ip_header_at, locate
+from .nbl import Medium, NblBatch
 
 __all__ = ["Faults"]
 
 _T = TypeVar("_T")
 _HEADER_INFO_SET = np.uint64(1 << 16)
+_IN_AH_ICV = 20  # with each algorithm: of 12 bytes from 12 on, or of 16 behind AES-GMAC's IV
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class Faults:
     ----------
     seed : of everything that is drawn.
     drop_short : frames of fewer bytes vanish: sends of them complete with SUCCESS, receives are not indicated.
-    corrupt_icv : how likely a protected frame leaves with one bit of its ICV wrong, 0 to 1.
+    corrupt_icv : how likely a protected frame leaves with one bit of its outermost ICV wrong, 0 to 1.
     stale_esn : UPDATE_SA succeeds, whatever it says, and takes effect so many batches later.
     full_early : ADD_SA finds the table full with so many bundles, whatever capacity is reported.
     delete_pressure : with so many bundles or more, the oldest inbound one has SaDeleteReq set on what it receives.
@@ -94,7 +97,7 @@ class Faults:
 
     def lost(self, nbls: NblBatch) -> NblBatch:
         """What of a received batch is left: lists of short frames are gone."""
-        if not self.drop_short or nbls.first is not None:
+        if not self.drop_short or len(nbls) < len(nbls.frames):  # the datapath refuses lists of several
             return nbls
         kept = nbls.frames.length >= self.drop_short
         if kept.all():
@@ -110,7 +113,7 @@ class Faults:
         pad = (nbls.header >> np.uint64(8)) + np.uint64(1) & np.uint64(0xFF)
         nbls.header[hit] = (nbls.header & ~np.uint64(0xFF00) | pad << np.uint64(8))[hit]
 
-    def spoil_send(self, good: SendResult, handles: NDArray[np.uint64]) -> Completion:
+    def spoil_send(self, good: SendResult, handles: NDArray[np.uint64], medium: Medium) -> Completion:
         """What leaves the card of what it should send: copies, with the statuses of a good one.
 
         ``handles``: per list, not 0 where it was to be protected.
@@ -124,5 +127,17 @@ class Faults:
         if self.corrupt_icv:
             hit = self.drawn(self.corrupt_icv, len(left)) & (handles[of] != 0)
             for i in np.flatnonzero(hit).tolist():
-                left[i][-1] ^= 1
+                frame = left[i]
+                at = _icv_at(bytes(frame), medium)
+                if at is not None:
+                    frame[at] ^= 1
         return Completion(good.status, left, of)
+
+
+def _icv_at(frame: bytes, medium: Medium) -> int | None:
+    """Where a byte of the outermost ICV of a frame is, None where there is none; Ethernet padding may be behind it."""
+    start = ip_header_at(frame) if medium == "ethernet" else 0
+    found = locate(frame[start:])
+    if isinstance(found, PacketStatus):
+        return None
+    return start + (found.start + _IN_AH_ICV if found.protocol == "ah" else found.end - 1)

@@ -192,8 +192,8 @@ class Stripped:
 
 
 def ip_header_at(frame: bytes) -> int:
-    """Where the IP header of an Ethernet frame starts, behind an 802.1Q tag or LLC and SNAP; 0 if there is none."""
-    at = 16 if frame[12:14] == b"\x81\x00" else 12
+    """Where the IP header of an Ethernet frame starts, behind a tag (802.1Q, 802.1ad) or LLC and SNAP; 0 if nowhere."""
+    at = 16 if frame[12:14] in (b"\x81\x00", b"\x88\xa8") else 12
     kind = frame[at : at + 2]
     if kind in _ETHERTYPES.values():
         return at + 2
