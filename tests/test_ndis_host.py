@@ -191,6 +191,25 @@ def test_ah_esp_and_both_and_transport_over_tunnel() -> None:
     assert [(g.status, g.packet, g.word, g.header) for g in got] == [(OK, p, 6, 0) for p in packets]
 
 
+@pytest.mark.parametrize("why", ["replayed", "unknown"])
+def test_outer_number_counts_when_the_inner_layer_is_refused(why: str) -> None:
+    esp = keyed("AES-GCM-128", mode="transport")
+    tunnel = keyed("AES-CBC-128", "HMAC-SHA1-96", mode="tunnel", spi=0x7000, src="198.51.100.1", dst="198.51.100.2")
+    sender, receiver = stack(), stack()
+    outer, inner = sender.add("outbound", tunnel), sender.add("outbound", esp)
+    seen, known = receiver.add("inbound", tunnel), receiver.add("inbound", esp)
+    if why == "replayed":
+        known.windows[0].mark(1)
+    else:
+        receiver._inbound.pop(("esp", esp.spi))
+    frames = sender.send([ipv4(b"once")], inner, tunnel=outer).frames
+    (first,), (again,) = (receiver.receive(frames) for _ in range(2))
+    assert first.word == again.word == 6
+    assert again.status is REPLAYED and seen.windows[0].top == 1
+    # what is left the second time is the whole packet: it was the outer number that was refused
+    assert len(again.packet) == len(frames[0]) - 14
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("version", [4, 6])
 def test_udp_esp(mode: Any, version: int) -> None:

@@ -223,7 +223,7 @@ class Host(HostTable):
         return self._take_layers(packet, bundles=2 if word & _NEXT_DONE else 1)
 
     def _take_layers(self, packet: bytes, bundles: int) -> tuple[PacketStatus, bytes]:
-        """Take off as many bundles as the card has checked; numbers count when all of them have gone well."""
+        """Take off as many bundles as the card has checked; the number of each that has gone well counts."""
         seen: list[tuple[HostSa, int, int]] = []
         status = PacketStatus.NOT_IPSEC
         for _ in range(bundles):
@@ -235,10 +235,12 @@ class Host(HostTable):
                 at = locate(packet)
                 found = None if isinstance(at, PacketStatus) else self._find(packet, at)
                 if found is None or isinstance(at, PacketStatus):
+                    self._mark(seen)
                     return PacketStatus.NO_SA, packet
                 bundle, which = found
                 acceptable, seq = bundle.windows[which].check(at.seq_lo)
                 if not acceptable:
+                    self._mark(seen)
                     return PacketStatus.REPLAYED, packet
                 seen.append((bundle, which, seq))
                 stripped: Stripped = strip(packet, at, bundle.sas[which])
