@@ -143,11 +143,15 @@ class Miniport:
     def initialize(self) -> NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES:
         """MiniportInitializeEx: read the keywords, report the offloads; the adapter is then paused, its SA table empty.
 
-        Returns what it hands to NdisMSetMiniportAttributes.  RuntimeError unless halted.
+        Returns what it hands to NdisMSetMiniportAttributes.  RuntimeError unless halted; RegistryError as the
+        constructor, and the adapter is then still halted.
         """
-        self._gate.move((AdapterState.HALTED,), AdapterState.PAUSED, "initialize")
-        self._make()
-        return self.configuration.attributes(self.memory)
+        with self._ordinary:  # one at a time; a keyword that is refused leaves the adapter halted
+            self._gate.need((AdapterState.HALTED,), "initialize")
+            self._make()
+            attributes = self.configuration.attributes(self.memory)
+            self._gate.move((AdapterState.HALTED,), AdapterState.PAUSED, "initialize")
+        return attributes
 
     def restart(self) -> None:
         """MiniportRestart: sends and receives begin.  RuntimeError unless paused."""

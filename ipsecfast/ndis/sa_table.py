@@ -223,7 +223,8 @@ class SaTable:
         if self.options.unknown_delete == "refuse":
             unknown = [h for h in handles if not self._knows(h)]
             if unknown or len(set(handles)) < len(handles):
-                self.unknown_deletes += len(unknown)
+                with self._lock:
+                    self.unknown_deletes += len(unknown)
                 return _INVALID_PARAMETER
         for handle in handles:
             self._delete(handle)

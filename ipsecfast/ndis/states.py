@@ -75,13 +75,18 @@ class Gate:
             if refused is None:
                 self.leave()
 
+    def need(self, wanted: tuple[AdapterState, ...], what: str) -> AdapterState:
+        """The state; RuntimeError from one not wanted."""
+        now = self.state
+        if now not in wanted:
+            names = " or ".join(s.value for s in wanted)
+            raise RuntimeError(f"{what}: the adapter is {now.value}, wanted {names}")
+        return now
+
     def move(self, wanted: tuple[AdapterState, ...], to: AdapterState, what: str) -> AdapterState:
         """Change the state and wait until all work is out; the state before.  RuntimeError from a state not wanted."""
         with self._changed:
-            before = self.state
-            if before not in wanted:
-                names = " or ".join(s.value for s in wanted)
-                raise RuntimeError(f"{what}: the adapter is {before.value}, wanted {names}")
+            before = self.need(wanted, what)
             self.state = to
             while self._at_work:
                 self._changed.wait()
