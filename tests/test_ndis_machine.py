@@ -125,6 +125,10 @@ class Card(RuleBasedStateMachine):
         bit = 1 if sa.protocol == "ah" else 2
         return self.on() and bool(self.k & bit) and (sa.spi != 0x104 or self.v6 != 2)
 
+    def family(self, sa: SecurityAssociation) -> int:
+        """Enabled of its family, as last set."""
+        return self.v6 if sa.spi == 0x104 else self.v4
+
     def live(self, name: str, way: str, index: int) -> str:
         """One of the bundles in the table most of the time."""
         names = sorted({b.name for b in self.handles.values() if b.way == way})
@@ -411,9 +415,8 @@ class Card(RuleBasedStateMachine):
             assert result is None
             return
         assert result is not None
-        family = self.v6 if sa.spi == 0x104 else self.v4
         word = int(result.word[0])
-        if not bundle or not self.enabled(sa) or family != 1 or damage in ("spi", "dst"):
+        if not bundle or not self.enabled(sa) or self.family(sa) != 1 or damage in ("spi", "dst"):
             assert word == 0 and not batch.oob.any() and batch.frames.to_packets() == [before]
             return
         failed = (2 if sa.protocol == "ah" else 3) << 16 if damage else 0
@@ -452,7 +455,7 @@ class Card(RuleBasedStateMachine):
             assert result.status.tolist() == [SEND_REFUSED[self.state]] and not len(result.transmitted)
             return
         right = bundle is not None and (bundle.name, bundle.way) == (name, "outbound")
-        if not right or not bundle or bundle.refuses(seq) or not self.enabled(sa):
+        if not right or not bundle or bundle.refuses(seq) or not self.enabled(sa) or self.family(sa) == 2:
             assert result.status.tolist() == [FAILURE] and not len(result.transmitted)
             return
         assert result.status.tolist() == [SUCCESS]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import keyed
-from nic_host import esp4
+from nic_host import esp4, frame, ip, room, sealed, tcp_segment
 from nic_oids import (
     ABORTED,
     AH,
+    CBC_SA,
     DELETE,
     DONE,
     ESN,
     EX,
     FAILURE,
     GCM,
+    GCM6,
     HANDLE_EX,
     INVALID_DATA,
     INVALID_PARAMETER,
@@ -37,6 +41,7 @@ from nic_oids import (
     wanted,
     words,
 )
+from test_nic_lso import MSS, STREAM, V2, V6, large, tcp_offset
 
 from ipsecfast.ndis import (
     IPSEC_OFFLOAD_V2_DELETE_SA,
@@ -48,6 +53,7 @@ from ipsecfast.ndis import (
     OidRequest,
     Options,
     Registry,
+    RegistryError,
     StatusIndication,
     profile,
     write_list,
@@ -131,6 +137,21 @@ def test_option_pause_refuses_direct_oids() -> None:
     assert add_ex(made, wanted(GCM))[0] == NOT_ACCEPTED
     made.restart()
     assert add(made, GCM)
+
+
+def test_initialize_that_fails_leaves_the_adapter_halted() -> None:
+    registry = Registry()
+    made = Miniport(profile("full"), registry, options=Options(out_of_range_keyword="refuse"))
+    registry.write("*IPsecOffloadV2", 9, "test")
+    with pytest.raises(RegistryError):
+        made.initialize()
+    assert made.state is AdapterState.HALTED
+    registry.write("*IPsecOffloadV2", 3, "test")
+    made.initialize()
+    add(made, GCM)
+    with pytest.raises(RuntimeError, match="initialize"):
+        made.initialize()
+    assert len(made.datapath) == 1 and made.state is AdapterState.PAUSED
 
 
 def test_wrong_order_of_states_is_a_clear_error() -> None:
@@ -241,6 +262,95 @@ def test_parameters_write_the_keyword_and_are_indicated_when_they_hold() -> None
     assert seen == [(NdisStatus.NDIS_STATUS_TASK_OFFLOAD_CURRENT_CONFIG, [0])]
     assert parameters(made, IPsecV2=0) == SUCCESS and parameters(made, IPsecV2=9) == INVALID_DATA
     assert parameters(made, IPsecV2=4) == SUCCESS and words(made, esp4(GCM)) == [DONE] and inbound
+
+
+@pytest.mark.parametrize("form", ["slot 1", "slot 11", "both slots", "large send"])
+@pytest.mark.parametrize("how", ["keyword", "parameters", "set-off IPv4", "set-off IPv6", "set-off both"])
+def test_disabled_offload_never_leaks_plaintext(how: str, form: str) -> None:
+    made = card(registry=Registry({"*IPsecOffloadV2": 0} if how == "keyword" else {}))
+    tunnel_ends = {4: replace(GCM, spi=0x7777), 6: replace(GCM6, spi=0x7777)}
+    ends = {4: GCM, 6: GCM6}
+    handles = dict.fromkeys((4, 6), (1, 2))
+    if how != "keyword":
+        handles = {v: (add(made, ends[v], inbound=False), add(made, tunnel_ends[v], inbound=False)) for v in ends}
+
+    def sent(version: int, seq: int) -> bool:
+        inner, outer = handles[version]
+        sa = ends[version]
+        if form == "large send":
+            one = large(version, sa, STREAM[:5000], seq=seq)
+        elif form == "both slots":
+            packet = ip(version, room(sa, b"data", 253, seq), 50)
+            one = frame(ip(version, room(tunnel_ends[version], packet, 4 if version == 4 else 41, seq), 50))
+        else:
+            one = frame(ip(version, room(tunnel_ends[version] if form == "slot 11" else sa, b"data", 253, seq), 50))
+        batch = NblBatch.from_frames([one])
+        batch.ipsec[:] = 0 if form == "slot 11" else inner
+        batch.tunnel[:] = outer if form in ("slot 11", "both slots") else 0
+        if form == "large send":
+            batch.large_send[:] = MSS | tcp_offset(version, sa) << 20 | V2 | (V6 if version == 6 else 0)
+            batch.header[:] = 6
+        result = made.send(batch)
+        good = result.status.tolist() == [SUCCESS]
+        assert good or result.status.tolist() == [FAILURE]
+        assert (len(result.transmitted) > 0) == good
+        return good
+
+    if how == "keyword":
+        assert not sent(4, 1) and not sent(6, 1)
+        return
+    assert sent(4, 1) and sent(6, 1)
+    off = {4: how != "set-off IPv6", 6: how != "set-off IPv4"}
+    if how == "parameters":
+        assert parameters(made, IPsecV2=1) == SUCCESS
+    else:
+        assert encapsulation(made, ipv4=2 if off[4] else 0, ipv6=2 if off[6] else 0) == SUCCESS
+    assert {v: not sent(v, 100) for v in (4, 6)} == off
+    assert (parameters(made, IPsecV2=4) if how == "parameters" else encapsulation(made)) == SUCCESS
+    assert sent(4, 200) and sent(6, 200)
+
+
+def test_a_change_of_hardware_stops_the_sas_that_need_what_is_gone() -> None:
+    made = card(hardware=small(64))
+    sas = {"cbc": CBC_SA, "esn": replace(ESN, spi=0xE5), "gcm": GCM}
+    numbers = count(1)
+    out = {name: add(made, sa, inbound=False) for name, sa in sas.items()}
+    for sa in sas.values():
+        add(made, sa)
+    for fields, lost in (({"esn": False}, {"esn"}), ({"encryption": 8 | 1}, {"cbc"}), ({"authentication": 8}, {"cbc"})):
+        made.change_hardware(small(64, **fields))
+        for name, sa in sas.items():
+            assert words(made, esp4(sa)) == [0 if name in lost else DONE]
+            assert send(made, out[name], next(numbers), sa) == (FAILURE if name in lost else SUCCESS)
+        made.change_hardware(small(64))
+        assert [words(made, esp4(sa)) for sa in sas.values()] == [[DONE]] * 3
+
+
+def test_large_sends_have_the_smallest_limit_of_those_that_are_on() -> None:
+    full = profile("full")
+    assert full.lso_v2_ipv4 is not None and full.lso_v2_ipv6 is not None
+    made = card(hardware=replace(full, lso_v1=None, lso_v2_ipv6=replace(full.lso_v2_ipv6, max_size=4000)))
+    assert made.datapath.capabilities.lso_max_size == 4000
+    assert parameters(made, LsoV2IPv6=1) == SUCCESS
+    assert made.datapath.capabilities.lso_max_size == full.lso_v2_ipv4.max_size
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_received_segments_of_a_stream_are_never_merged(version: int) -> None:
+    """Segments that receive segment coalescing would join, with IPsec and without."""
+    made, indicated = card(), []
+    sa = GCM if version == 4 else GCM6
+    add(made, sa)
+    made.bind(receive=lambda batch: indicated.append(batch))
+    segments = [tcp_segment(version, bytes(1000), seq=1000 * n) for n in range(20)]
+    secured = [frame(ip(version, sealed(sa, s, 6, n + 1), 50)) for n, s in enumerate(segments)]
+    plain = [frame(ip(version, s, 6)) for s in segments]
+    for frames, word in ((secured, DONE), (plain, 0)):
+        assert words(made, *frames) == [word] * 20
+        (batch,) = indicated
+        assert len(batch) == len(batch.frames) == 20
+        assert [len(f) for f in batch.frames.to_packets()] == [len(f) for f in frames]
+        indicated.clear()
 
 
 def test_option_config_change() -> None:

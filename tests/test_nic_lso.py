@@ -299,7 +299,7 @@ def test_what_is_no_large_send_fails() -> None:
     assert len(cut(made, one, handle, word)) == 4
 
 
-@pytest.mark.parametrize("off", ["lso", "lso_v2_ipv4", "send", "lso_max_size"])
+@pytest.mark.parametrize("off", ["lso", "lso_v2_ipv4", "send_ipv4", "lso_max_size"])
 def test_large_send_switched_off_is_dropped(off: str) -> None:
     made = nic(**{off: 1000 if off == "lso_max_size" else False})
     assert fails(made, large(4, GCM, STREAM[:5000]), outbound(made, GCM), MSS | tcp_offset(4, GCM) << 20 | V2)

@@ -284,16 +284,53 @@ def test_inbound_handle_fails() -> None:
 
 
 def test_disabled_offload_never_leaks_plaintext() -> None:
-    made = nic(send=False)
+    made = nic(send_ipv4=0, send_ipv6=0)
     assert refused(made, esp_frame(GCM), ipsec=outbound(made, GCM))
     assert refused(made, esp_frame(GCM), ipsec=99)
     assert send_one(made, frame(ipv4())) == frame(ipv4())
 
 
+@pytest.mark.parametrize("off", [4, 6])
+def test_a_family_switched_off_fails_its_sends_alone(off: int) -> None:
+    made = nic(**{f"send_ipv{off}": 0})
+    for version, sa in ((4, GCM), (6, replace(GCM, src="2001:db8::1", dst="2001:db8::2"))):
+        for slot, one in (("handle", sa), ("tunnel", replace(sa, spi=0x7777))):
+            packet = frame(ip(version, room(one, b"data", 253), ESP))
+            assert (send_one(made, packet, **{slot: outbound(made, one)}) is None) == (version == off)
+    # an IPv4 SA for an IPv6 frame, and the other way round, don't get around it
+    cross = outbound(made, replace(GCM, spi=0x99, src=None, dst=None), ipv6=off == 4)
+    assert refused(made, frame(ip(off, room(replace(GCM, spi=0x99), b"data", 253), ESP)), ipsec=cross)
+
+
 def test_plaintext_without_offload_is_an_option() -> None:
-    made = nic({"plaintext_without_offload": True}, send=False)
+    made = nic({"plaintext_without_offload": True}, send_ipv4=0, send_ipv6=0)
     before = esp_frame(GCM)
     assert send_one(made, before, handle=outbound(made, GCM)) == before
+
+
+def test_lost_algorithms_or_esn_stop_the_sas_that_need_them() -> None:
+    esn = replace(GCM, spi=0xE5, esn=True)
+    gmac = keyed("AES-GMAC-128", spi=0x6AC)
+    made = nic()
+    sas = {"gcm": GCM, "cbc": CBC, "esn": esn, "gmac": gmac}
+    handles = {name: outbound(made, sa) for name, sa in sas.items()}
+    ah = outbound(made, AH_SA)
+
+    def sent(seq: int) -> set[str]:
+        return {
+            name for name, sa in sas.items() if send_one(made, esp_frame(sa, seq=seq), handle=handles[name]) is not None
+        }
+
+    every = frozenset({"NULL", "AES-GCM-128", "AES-CBC-128", "HMAC-SHA1-96", "AES-GMAC-128"})
+    gone = {"esn": {"esn"}, "AES-GCM-128": {"gcm", "esn"}, "HMAC-SHA1-96": {"cbc"}, "AES-CBC-128": {"cbc"}}
+    gone |= {"NULL": {"gmac"}, "AES-GMAC-128": {"gmac"}}
+    for seq, (what, lost) in enumerate(gone.items(), 1):
+        made.configure(DatapathCapabilities(esn=what != "esn", algorithms=every - {what}))
+        assert sent(2 * seq) == set(sas) - lost
+        packet = frame(ip(4, ah_room(AH_SA, b"x", 253, seq), AH))
+        assert (send_one(made, packet, handle=ah) is None) == (what == "HMAC-SHA1-96")
+        made.configure(DatapathCapabilities())
+        assert sent(2 * seq + 1) == set(sas)
 
 
 @pytest.mark.parametrize("gone", ["esp", "ipv6"])
@@ -359,7 +396,7 @@ def test_lengths_that_do_not_fit_fail() -> None:
 
 
 def test_unadvertised_encapsulation_fails() -> None:
-    made = nic(encapsulation=0x2)
+    made = nic(send_ipv4=0x2)
     handle = outbound(made, GCM)
     tagged = frame(ipv4(room(GCM, b"x", 253), proto=ESP), tag=H("81000005"))
     assert refused(made, tagged, ipsec=handle)

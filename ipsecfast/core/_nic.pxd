@@ -53,7 +53,8 @@ cdef enum:
 cdef struct nic_caps_t:
     uint32_t receive4         # encapsulations
     uint32_t receive6
-    uint32_t encapsulation
+    uint32_t encapsulation    # for sends of IPv4
+    uint32_t encapsulation6
     uint32_t udp_esp
     uint32_t checksum
     int64_t lso_max_size

@@ -95,11 +95,12 @@ cdef class NicTable:
         cdef nic_caps_t *c = &self.nic.caps
         c.receive4 = caps.receive_ipv4
         c.receive6 = caps.receive_ipv6
-        c.encapsulation = caps.encapsulation
+        c.encapsulation = caps.send_ipv4
+        c.encapsulation6 = caps.send_ipv6
         c.udp_esp = caps.udp_esp
         c.checksum = caps.checksum
         c.lso_max_size = caps.lso_max_size
-        c.send = caps.send
+        c.send = caps.send_ipv4 or caps.send_ipv6
         c.ipv6 = caps.ipv6
         c.options4 = caps.ipv4_options
         c.headers6 = caps.ipv6_extension_headers

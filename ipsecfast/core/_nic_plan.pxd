@@ -189,9 +189,11 @@ cdef inline bint plan(const table_t *t, const nic_t *nic, const view_t *batch, i
     tx.limit = batch.base + batch.slot_offset[at] + batch.slot_length[at]
     tx.left = 0
     offset = ip_offset(tx.frame, tx.length, raw, &encapsulation)
-    if offset < 0 or not encapsulation & nic.caps.encapsulation:
+    if offset < 0:
         return False
     tx.ip = tx.frame + offset
+    if not encapsulation & (nic.caps.encapsulation6 if tx.ip[0] >> 4 == 6 else nic.caps.encapsulation):
+        return False
     if not place(t, nic, wish.outer, tx.ip, tx.length - offset, False, tx):
         return False
     if wish.cross_check and wish.header and not agrees(nic, wish, tx):

@@ -12,7 +12,8 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from ..core._nic import NicTable, ReceiveResult, SendResult
 from ..core._nic import receive as _receive
@@ -34,22 +35,25 @@ class DatapathCapabilities:
 
     Parameters
     ----------
-    send : IPsec offload is configured for send.
-    receive_ipv4, receive_ipv6 : NDIS_ENCAPSULATION_* bits with which IPsec receive work is on for the family; 0 until
-        OID_OFFLOAD_ENCAPSULATION.
-    encapsulation : NDIS_ENCAPSULATION_* bits for send.
+    send_ipv4, send_ipv6 : NDIS_ENCAPSULATION_* bits with which IPsec send work is on for the family; 0: sends through
+        its SAs fail.
+    receive_ipv4, receive_ipv6 : the same of IPsec receive work; 0 until OID_OFFLOAD_ENCAPSULATION.
     ipv6, ipv4_options, ipv6_extension_headers, ah, esp, ah_esp_combined, transport, tunnel,
         transport_tunnel_combined, lso, udp_esp : as in NDIS_IPSEC_OFFLOAD_V2.
+    esn : ExtendedSequenceNumbers.
+    algorithms : names of what is on of EncryptionAlgorithms and AuthenticationAlgorithms, as in SecurityAssociation;
+        None: all.
     tcp_coexistence, udp_coexistence : the IPSEC_OFFLOAD_V2_AND_..._CHECKSUM_COEXISTENCE flags.
     checksum : transmit checksums, OR of 1 IPv4 header, 2 TCP/IPv4, 4 UDP/IPv4, 8 TCP/IPv6, 16 UDP/IPv6.
     lso_v1, lso_v2_ipv4, lso_v2_ipv6 : large send offload is on.
-    lso_max_size : bytes of TCP payload that one large send may have (MaxOffLoadSize).
+    lso_max_size : bytes of TCP payload that one large send may have (MaxOffLoadSize); the datapath has one limit, so
+        an adapter gives the smallest of those of the large sends that are on.
     """
 
-    send: bool = True
+    send_ipv4: int = 0x1F
+    send_ipv6: int = 0x1F
     receive_ipv4: int = 0x1F
     receive_ipv6: int = 0x1F
-    encapsulation: int = 0x1F
     ipv6: bool = True
     ipv4_options: bool = True
     ipv6_extension_headers: bool = True
@@ -61,6 +65,8 @@ class DatapathCapabilities:
     transport_tunnel_combined: bool = True
     lso: bool = True
     udp_esp: int = 0xF
+    esn: bool = True
+    algorithms: frozenset[str] | None = None
     tcp_coexistence: bool = True
     udp_coexistence: bool = True
     checksum: int = 0x1F
@@ -88,8 +94,8 @@ class DatapathOptions:
     iv : ``"nic"``: the NIC makes the IVs; ``"host"``: it uses the bytes in the packet, and refuses an all-zero or a
         repeated IV of a counter mode.  Segments of a large send get the NIC's in both.
     iv_generator : callable (n bytes) -> bytes for tests that must be reproducible; None: the provider's generator.
-    plaintext_without_offload : a send that names an SA while IPsec offload is off goes out unprotected, as one page
-        says; False: it fails.
+    plaintext_without_offload : a send that names an SA while IPsec offload is off for both families goes out
+        unprotected, as one page says; False: it fails.
     strict_offsets : offsets in slot 12 that are not where the header is fail a send with one IPsec payload.
     udp6_zero_checksum : the UDP header of UDP-ESP over IPv6 has checksum 0 (RFC 6935).
     sent_window : sequence numbers that an outbound SA remembers; a repeated or older one fails. 1 to 4096.
@@ -137,16 +143,51 @@ class BundleError(ValueError):
     """A bundle that is there already, with other keys or algorithms (NDIS_STATUS_INVALID_PARAMETER)."""
 
 
+class _Needs(NamedTuple):
+    """What of `DatapathCapabilities` a bundle needs: fields that are not 0, algorithms, UdpEspEncapsulation bits."""
+
+    fields: tuple[str, ...]
+    algorithms: frozenset[str]
+    udp_esp: int
+
+    def met(self, by: DatapathCapabilities) -> bool:
+        if not all(getattr(by, name) for name in self.fields) or self.udp_esp & ~by.udp_esp:
+            return False
+        return by.algorithms is None or self.algorithms <= by.algorithms
+
+
+@lru_cache(4096)
+def _needs(direction: str, forms: tuple[tuple[str, str, str, bool], ...], ipv6: bool, udp_esp: int) -> _Needs:
+    """forms : protocol, encryption, authentication and ESN of each SA."""
+    fields = [protocol for protocol, *_ in forms]
+    if len(forms) == 2:
+        fields.append("ah_esp_combined")
+    if ipv6:
+        fields.append("ipv6")
+    if direction == "outbound":
+        fields.append("send_ipv6" if ipv6 else "send_ipv4")
+    algorithms: set[str] = set()
+    for protocol, encryption, authentication, esn in forms:
+        if esn:
+            fields.append("esn")
+        if protocol == "esp":
+            algorithms.add(encryption)
+            if encryption.startswith("AES-GMAC"):  # an authentication algorithm beside no encryption
+                algorithms.add("NULL")
+        if authentication != "NONE":
+            algorithms.add(authentication)
+    return _Needs(tuple(fields), frozenset(algorithms), udp_esp)
+
+
 class _Bundle:
     """What is kept in Python of a bundle."""
 
-    __slots__ = ("capabilities", "fingerprint", "keys", "number", "sads", "udp_esp")
+    __slots__ = ("fingerprint", "keys", "needs", "number", "sads")
 
-    def __init__(self, keys: list[_Key], fingerprint: bytes, capabilities: list[str], udp_esp: int) -> None:
+    def __init__(self, keys: list[_Key], fingerprint: bytes, needs: _Needs) -> None:
         self.keys = keys
         self.fingerprint = fingerprint
-        self.capabilities = capabilities
-        self.udp_esp = udp_esp
+        self.needs = needs
         self.number = -1
         self.sads: dict[str, tuple[int, int, bool]] = {}  # protocol -> handle in the SAD, SPI, ESN
 
@@ -202,8 +243,7 @@ class Datapath:
                 self._switch(bundle)
 
     def _switch(self, bundle: _Bundle) -> None:
-        on = all(getattr(self._capabilities, name) for name in bundle.capabilities)
-        self._table.switch(bundle.number, on and not bundle.udp_esp & ~self._capabilities.udp_esp)
+        self._table.switch(bundle.number, bundle.needs.met(self._capabilities))
 
     def __len__(self) -> int:
         """Bundles in the table, as the host counts them: one a handle."""
@@ -283,8 +323,8 @@ class Datapath:
         udp_esp: int,
         hint: str | None,
     ) -> _Bundle:
-        names: list[str] = [sa.protocol for sa in sas] if len(sas) == 1 else ["esp", "ah", "ah_esp_combined"]
-        bundle = _Bundle(keys, fingerprint, [*names, "ipv6"] if ipv6 else names, udp_esp)
+        forms = tuple((sa.protocol, sa.encryption, sa.authentication, sa.esn) for sa in sas)
+        bundle = _Bundle(keys, fingerprint, _needs(direction, forms, ipv6, udp_esp))
         match_src = self.options.match_source and direction == "inbound" and sas[0].src is not None
         try:
             for sa in sas:

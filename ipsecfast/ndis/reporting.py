@@ -64,12 +64,16 @@ def datapath_capabilities(state: OffloadState) -> DatapathCapabilities:
         transmit6.TcpChecksum,
         transmit6.UdpChecksum,
     )
-    sizes = (offload.LsoV1.IPv4, offload.LsoV2.IPv4, offload.LsoV2.IPv6)
+    sizes: Sequence[tuple[bool, int]] = (
+        (state.lso_v1, offload.LsoV1.IPv4.MaxOffLoadSize),
+        (state.lso_v2_ipv4, offload.LsoV2.IPv4.MaxOffLoadSize),
+        (state.lso_v2_ipv6, offload.LsoV2.IPv6.MaxOffLoadSize),
+    )
     return DatapathCapabilities(
-        send=state.ipsec_send_ipv4 or state.ipsec_send_ipv6,
+        send_ipv4=state.ipsec_encapsulation_ipv4 if state.ipsec_send_ipv4 else 0,
+        send_ipv6=state.ipsec_encapsulation_ipv6 if state.ipsec_send_ipv6 else 0,
         receive_ipv4=state.ipsec_encapsulation_ipv4 if state.ipsec_receive_ipv4 else 0,
         receive_ipv6=state.ipsec_encapsulation_ipv6 if state.ipsec_receive_ipv6 else 0,
-        encapsulation=state.ipsec_encapsulation_ipv4 | state.ipsec_encapsulation_ipv6,
         ipv6=v2.IPv6Supported,
         ipv4_options=v2.IPv4Options,
         ipv6_extension_headers=v2.IPv6NonIPsecExtensionHeaders,
@@ -81,11 +85,18 @@ def datapath_capabilities(state: OffloadState) -> DatapathCapabilities:
         transport_tunnel_combined=v2.TransportTunnelCombined,
         lso=v2.LsoSupported,
         udp_esp=v2.UdpEsp,
+        esn=v2.ExtendedSequenceNumbers,
+        algorithms=frozenset(
+            name
+            for names, on in ((ENCRYPTIONS, v2.EncryptionAlgorithms), (AUTHENTICATIONS, v2.AuthenticationAlgorithms))
+            for bit, name in names.items()
+            if on & bit
+        ),
         tcp_coexistence=state.tcp_checksum_with_ipsec,
         udp_coexistence=state.udp_checksum_with_ipsec,
         checksum=sum(1 << i for i, on in enumerate(checksums) if on),
         lso_v1=state.lso_v1,
         lso_v2_ipv4=state.lso_v2_ipv4,
         lso_v2_ipv6=state.lso_v2_ipv6,
-        lso_max_size=max(part.MaxOffLoadSize for part in sizes),
+        lso_max_size=min((size for on, size in sizes if on), default=0),
     )
