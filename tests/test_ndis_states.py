@@ -214,12 +214,9 @@ def test_concurrent_add_delete_and_traffic() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    made.pause()
-    made.restart()
     stop.set()
     pump.join()
-    paused_between = [w for w in wrong if w]
-    assert len(made.datapath) == 2 and len(paused_between) <= 1  # one may have met the pause
+    assert len(made.datapath) == 2 and not wrong
 
 
 # ---------------------------------------------------------------- configuration
