@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,3 +117,26 @@ def test_handles_in_any_form(make: Any) -> None:
     handle = sad.add(gen.make_sa(GCM), "outbound")
     batch = PacketBatch.from_packets([gen.plain_packet()] * 3)
     assert ipsecfast.encapsulate(batch, sad, make(handle)).ok == 3
+
+
+def test_the_collector_may_take_a_sad_apart_in_any_order() -> None:
+    """A provider's scratch asked its provider how it is freed; in a cycle that was None by then: a crash."""
+    script = """
+import gc, ipsecfast
+from ipsecfast.core._sad import Context
+sa = ipsecfast.SecurityAssociation(spi=0x1000, encryption="AES-GCM-128", enc_key=bytes(16), salt=b"salt")
+class Held(ipsecfast.SAD):
+    pass
+for _ in range(50):
+    sad = Held()
+    sad.add(sa, direction="inbound")
+    sad.itself = sad
+    found = [o for o in gc.get_referents(*gc.get_referents(sad)) if isinstance(o, Context)]
+    assert found or sad.slow is not None
+    found.append(found)
+    del sad, found
+    gc.collect()
+"""
+    env = os.environ | {"PYTHONPATH": str(Path(ipsecfast.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr

@@ -1,11 +1,11 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from ._crypto cimport Provider
-from ._types cimport bundle_t, sa_t, table_t
+from ._types cimport bundle_t, provider_t, sa_t, table_t
 
 
 cdef class Context:
-    cdef Provider provider
+    cdef const provider_t *table    # the provider object itself may be gone before __dealloc__; its table never is
     cdef void *ctx
 
 

@@ -88,14 +88,14 @@ cdef class Context:
     """A provider's scratch memory for one thread at a time."""
 
     def __cinit__(self, Provider provider not None):
-        self.provider = provider
+        self.table = provider.table
         self.ctx = provider.table.ctx_new()
         if self.ctx == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
         if self.ctx != NULL:
-            self.provider.table.ctx_free(self.ctx)
+            self.table.ctx_free(self.ctx)
 
 
 # A block of keyed states begins with this.  Not a Python object: the garbage collector could take it away before
