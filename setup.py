@@ -38,6 +38,8 @@ MODULES = [
     "_ah",
     "_inbound",
     "_outbound",
+    "_stretch",
+    "_pool",
     "_lanes",
     "_select",
     "_engine",

@@ -15,8 +15,9 @@ from libc.string cimport memcpy
 from ._batch cimport PacketBatch
 from ._bytes cimport raw64
 from ._inbound cimport inbound_batch
-from ._lanes cimport MAX_THREADS, Lanes, job_t, lanes_of
+from ._lanes cimport Lanes, job_t, lanes_of
 from ._outbound cimport outbound_batch
+from ._pool cimport MAX_THREADS, give_pool, pool_t, take_pool, wake_pool
 from ._sad cimport CoreSAD
 from ._types cimport BUNDLE_BIT, SA_IN_USE, SA_OUTBOUND, ST_OK, sa_t, table_t, verdict_t
 
@@ -158,6 +159,8 @@ cdef int enter(PacketBatch batch, CoreSAD sad, threads) except -1:
     if batch.busy:
         raise RuntimeError("this batch is at work in another thread")
     sad.enter()
+    if threads > 1:
+        wake_pool(threads)
     batch.busy = True
     return 0
 
@@ -171,14 +174,17 @@ cdef int spread(PacketBatch batch, CoreSAD sad, Result result, int threads, bint
     """A batch over several threads."""
     cdef Lanes lanes = lanes_of(sad, threads)
     cdef job_t job
-    lanes.prepare(sad, batch.view.n)
+    cdef pool_t *pool
     job.batch = &batch.view
     job.out = &result.verdict
     job.outbound = outbound
     job.bundles = bundles
+    lanes.prepare(sad, &job)
+    pool = take_pool(threads)
     with nogil:
-        lanes.run(&job)
+        lanes.run(pool, &sad.table, &job)
         count_ok(result)
+    give_pool(pool, threads)
     return 0
 
 

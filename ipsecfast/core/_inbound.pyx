@@ -19,11 +19,11 @@ from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore
 from ._bytes cimport be16, be32, little64, prefetch, prefetch_w, raw32, raw64
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
 from ._ip cimport FRAG_FIRST, FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_parse, ip_set_tos, ip_t, ip_tos, is_walked
-from ._lookup cimport bucket_of, chain_head, choose, part_of, root_of
+from ._lookup cimport bucket_of, chain_head, choose
 from ._types cimport (
     CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_,
     IPPROTO_NONE_, IPPROTO_UDP_, MAX_KEPT, MAX_LAYERS, PENDING,
-    SA_AH, SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_USUAL,
+    SA_AH, SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_USUAL,
     ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK,
     ST_REPLAYED,
     SCRATCH,
@@ -508,15 +508,16 @@ cdef bint meets_chunk(const table_t *t, const item_t *item, uint32_t epoch) noex
     return sa != NULL and <int32_t> (sa.pend_epoch - epoch) >= 0
 
 
-cdef bint put_off(table_t *t, const item_t *follower, int depth) noexcept nogil:
-    """Keep a packet whose next layer's SA may be at work in another thread, for `take_off_waiting`."""
+cdef bint put_off(table_t *t, const item_t *follower, const sa_t *over, int depth) noexcept nogil:
+    """Keep a packet that has a further layer, for `take_off_waiting`: its SA may be at work in another thread."""
     cdef waiting_t *w = &t.waiting[t.n_waiting]
     cdef found_t at
     if locate(t, follower.ip, follower.length, &at) != PENDING:
         return False
-    w.inner = choose(t, chain_head(t, raw32(at.esp)), &at)
-    if w.inner == NULL or root_of(t, w.inner) == root_of(t, follower.outer.sa):
+    w.inner = choose(t.whole, chain_head(t.whole, raw32(at.esp)), &at)
+    if w.inner == NULL:
         return False
+    w.over = <uint32_t> over.handle - 1
     w.item = follower[0]
     w.outer = follower.outer[0]
     w.depth = depth
@@ -570,8 +571,7 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
                 follower.outer.ip = w.at.ip
                 follower.outer.start = w.at.esp - (4 if w.at.proto == IPPROTO_AH_ else 0)
                 follower.outer.length = items[k].length
-                follower.outer.sa = w.sa
-            if t.waiting != NULL and put_off(t, follower, depth + 1):
+            if t.waiting != NULL and put_off(t, follower, w.sa, depth + 1):
                 continue
             n_inner += 1
             if meets_chunk(t, follower, epoch):
@@ -600,30 +600,23 @@ cdef void layer(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n,
         done += chunk(t, batch, out, items + done, n - done if n - done < most else most, depth, work)
 
 
-cdef void take_off_waiting(table_t *t, view_t *batch, verdict_t *out, waiting_t **waiting, int64_t n) noexcept nogil:
-    """The layers that threads put off, in the batch's order; SAs met inside each other stay together from now on."""
+cdef void take_off_waiting(table_t *t, view_t *batch, verdict_t *out, waiting_t *waiting, int64_t n) noexcept nogil:
+    """The layers that a thread put off, in the batch's order; SAs met inside each other are marked."""
     cdef waiting_t *w
-    cdef sa_t *inner
     cdef int64_t k
     for k in range(n):
-        w = waiting[k]
+        w = &waiting[k]
         w.item.outer = &w.outer
         layer(t, batch, out, &w.item, 1, w.depth, t.work, 1)
         let_go(&w.outer)
-        inner = <sa_t *> root_of(t, w.inner)
-        if out.status[w.item.index] == ST_OK and inner != root_of(t, w.outer.sa):
-            inner.parent = <uint32_t> (root_of(t, w.outer.sa) - t.sas) + 1
-            t.n_joined += 1
+        if out.status[w.item.index] == ST_OK:
+            w.inner.flags |= SA_NESTED
+            t.sas[w.over].flags |= SA_NESTED
 
 
-cdef uint8_t inbound_part(const table_t *t, const view_t *batch, int64_t i) noexcept nogil:
-    """The part of the batch that packet i belongs to: all packets of an SA are in one."""
-    cdef found_t at
-    cdef const sa_t *sa
-    if locate(t, batch.base + batch.offset[i], batch.length[i], &at) != PENDING:
-        return 0
-    sa = choose(t, chain_head(t, raw32(at.esp)), &at)
-    return 0 if sa == NULL else part_of(t, sa)
+cdef uint8_t where(const table_t *t, uint8_t *ip, int64_t length, found_t *at) noexcept nogil:
+    """PENDING, and where SPI and sequence number stand, if there are any."""
+    return locate(t, ip, length, at)
 
 
 cdef void inbound_batch(table_t *t, view_t *batch, verdict_t *out) noexcept nogil:

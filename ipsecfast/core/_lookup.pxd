@@ -11,18 +11,6 @@ cdef inline uint32_t spi_hash(uint32_t spi_be) noexcept nogil:
     return spi_be * <uint32_t> 0x9E3779B1U
 
 
-cdef inline const sa_t *root_of(const table_t *t, const sa_t *sa) noexcept nogil:
-    """The root of an SA's tree: SAs of one bundle, and those met inside each other's packets, are one."""
-    while sa.parent:
-        sa = &t.sas[sa.parent - 1]
-    return sa
-
-
-cdef inline uint8_t part_of(const table_t *t, const sa_t *sa) noexcept nogil:
-    """One of 256 parts of a batch, for `_lanes`: by SPI, so that a packet stays in one core's caches both ways."""
-    return <uint8_t> (spi_hash(root_of(t, sa).spi_be) >> 24)
-
-
 cdef inline uint32_t bucket_of(const table_t *t, uint32_t spi_be) noexcept nogil:
     return spi_hash(spi_be) >> t.bucket_shift
 

@@ -17,7 +17,6 @@ from ._bytes cimport (
 )
 from ._esp cimport count_refusal, esp_ops, prefetch_state, seal_chunk, usual_ops
 from ._ip cimport FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_head, ip_parse, ip_t, ip_tos, udp6_checksum
-from ._lookup cimport part_of
 from ._types cimport (
     BUNDLE_BIT, CHUNK, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_,
     IV_COUNTER, IV_RANDOM, MAX_LAYERS, PENDING, SCRATCH,
@@ -91,14 +90,14 @@ cdef inline uint8_t sized(const sa_t *sa, const shape_t *shape, uint8_t *old_ip,
     return PENDING
 
 
-cdef inline bint exhausted(const sa_t *sa, uint32_t flags) noexcept nogil:
+cdef inline bint exhausted(const sa_t *sa) noexcept nogil:
     """Was the last sequence number used (RFC 4303 sec. 3.3.3)?"""
-    return sa.seq == (<uint64_t> -1 if flags & SA_ESN else <uint64_t> 0xFFFFFFFFU)
+    return sa.seq >= sa.word[1]
 
 
-cdef inline bint number(sa_t *sa, uint32_t flags, uint64_t *seq) noexcept nogil:
+cdef inline bint number(sa_t *sa, uint64_t *seq) noexcept nogil:
     """Take the next sequence number; False if there is none left."""
-    if exhausted(sa, flags):
+    if exhausted(sa):
         return False
     sa.seq += 1
     seq[0] = sa.seq
@@ -253,7 +252,7 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
         return ST_MALFORMED
     if p.total > room:
         return ST_NO_ROOM
-    if not given and not number(sa, flags, &seq):
+    if not given and not number(sa, &seq):
         return ST_SEQ_EXHAUSTED
     place(low, low + room, p.hdr_len + p.udp_len + p.head, &p, flags)
     if flags & SA_TUNNEL:
@@ -313,7 +312,7 @@ cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uin
     cdef uint64_t seq = sa.seq + 1, iv = swap64(seq ^ sa.word[0])
     cdef uint32_t icv_len = sa.icv_len, spi_be = sa.spi_be
     cdef uint8_t *start = old_ip - 16
-    if not ip4_plain(old_ip, length, &ip) or seq >> 32:
+    if not ip4_plain(old_ip, length, &ip) or exhausted(sa):
         return False
     p.data_len = ip.total - 20
     p.pad_len = (<uint32_t> 0 - (p.data_len + 2)) & 3
@@ -345,7 +344,7 @@ cdef bint usual_ah(work_t *w, sa_t *sa, const shape_t *shape, uint8_t *old_ip, i
     cdef plan_t p
     cdef uint64_t seq = sa.seq + 1
     cdef uint8_t *start
-    if not ip4_plain(old_ip, length, &ip) or seq >> 32:
+    if not ip4_plain(old_ip, length, &ip) or exhausted(sa):
         return False
     p.head = ah_len_for(shape.iv_len, sa.icv_len, sa.ah_align)
     p.next_header = ip.proto
@@ -466,22 +465,8 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
 
 # --- bundles ----------------------------------------------------------------------------------------------------------
 
-# One packet on its way through the layers of a bundle
-cdef struct climb_t:
-    sa_t *sa[MAX_LAYERS]      # the innermost first
-    uint64_t seq[MAX_LAYERS]
-    uint8_t *ip
-    int64_t length
-    int n
-    int failed                # layer, counted from the outermost
-    uint8_t status
-
-
-cdef uint8_t foresee(table_t *t, const view_t *batch, int64_t i, climb_t *c) noexcept nogil:
-    """Go through all layers without writing, then reserve a number in each: all of them or nothing is used.
-
-    PENDING, or a refusal with c.failed.
-    """
+cdef uint8_t fits(table_t *t, const view_t *batch, int64_t i, climb_t *c) noexcept nogil:
+    """Go through all layers without writing: PENDING, or a refusal with c.failed."""
     cdef int r
     cdef ip_t ip
     cdef plan_t p
@@ -509,12 +494,18 @@ cdef uint8_t foresee(table_t *t, const view_t *batch, int64_t i, climb_t *c) noe
     if <int64_t> ip.total > batch.slot_length[i]:
         c.failed = 0
         return ST_NO_ROOM
+    return PENDING
+
+
+cdef uint8_t reserve(climb_t *c) noexcept nogil:
+    """Take a number of each layer: all of them or none."""
+    cdef int r
     for r in range(c.n):
-        if exhausted(c.sa[r], c.sa[r].flags):
+        if exhausted(c.sa[r]):
             c.failed = c.n - 1 - r
             return ST_SEQ_EXHAUSTED
     for r in range(c.n):
-        number(c.sa[r], c.sa[r].flags, &c.seq[r])
+        number(c.sa[r], &c.seq[r])
     return PENDING
 
 
@@ -545,7 +536,9 @@ cdef void chunk_of_bundles(table_t *t, view_t *batch, verdict_t *out, int64_t st
     for k in range(n):
         c = &climbs[k]
         climb_from(t, batch, start + k, out.handle[start + k], c)
-        c.status = foresee(t, batch, start + k, c)
+        c.status = fits(t, batch, start + k, c)
+        if c.status == PENDING:
+            c.status = reserve(c)
         if c.status == PENDING:
             most = max(most, c.n)
         else:
@@ -576,13 +569,6 @@ cdef void chunk_of_bundles(table_t *t, view_t *batch, verdict_t *out, int64_t st
                 refuse(batch, out, start + of[j], w.sa, w.status, <uint8_t> (c.n - 1 - r))
             elif r == c.n - 1:
                 succeed(batch, out, start + of[j], w)
-
-
-cdef uint8_t outbound_part(const table_t *t, int64_t handle) noexcept nogil:
-    """The part of the batch that a packet with this handle belongs to: SAs that share a bundle are in one."""
-    if handle >> BUNDLE_BIT:
-        return part_of(t, &t.sas[t.bundles[<uint32_t> handle - 1].sa[0]])
-    return part_of(t, &t.sas[<uint32_t> handle - 1])
 
 
 cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs, int64_t iv_stride,

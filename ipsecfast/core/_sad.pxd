@@ -37,4 +37,3 @@ cdef void *context_of(dict contexts, Provider provider) except NULL
 cdef uint8_t *new_scratch() except NULL
 cdef void free_scratch(uint8_t *memory) noexcept
 cdef unsigned fork_count() noexcept
-cdef void regrow(table_t *t) noexcept

@@ -11,7 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from ._bytes cimport swap32, wipe
 from ._crypto cimport Provider
-from ._lookup cimport bucket_of, root_of
+from ._lookup cimport bucket_of
 from ._types cimport (
     BUNDLE_BIT, CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IV_COUNTER,
     IV_NONE, IV_RANDOM, MAX_LAYERS, N_STATUS, SCRATCH,
@@ -543,6 +543,7 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
             f"{sa.protocol} is already there")
     _key(self, s, sa, outbound)
     s.seq = top
+    s.word[1] = <uint64_t> -1 if outbound and sa.esn else <uint64_t> 0xFFFFFFFFU if outbound else 0
     if outbound and not t.random(<uint8_t *> s.word, 8):
         _drop_state(self, s)
         raise ProviderError("no randomness to be had for the IVs of this SA")
@@ -551,7 +552,6 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
         raise MemoryError()
     index = self._free.pop() if self._free else t.high_water
     s.handle = t.sas[index].handle or index + 1
-    s.parent = t.sas[index].parent
     t.sas[index] = fresh
     s = &t.sas[index]
     if outbound or s.ring == fresh.word:
@@ -742,7 +742,7 @@ cdef void _release(sa_t *s) noexcept:
 
 cdef object _delete(CoreSAD self, sa_t *s):
     cdef table_t *t = &self.table
-    cdef uint32_t index = <uint32_t> (s - t.sas), i, parent
+    cdef uint32_t index = <uint32_t> (s - t.sas), i
     cdef int64_t handle = s.handle
     _unchain(t, index)
     if s.flags & SA_UDP and not s.flags & SA_OUTBOUND:
@@ -757,10 +757,7 @@ cdef object _delete(CoreSAD self, sa_t *s):
             _delete_bundle(self, &t.bundles[i])
     _drop_state(self, s)
     _release(s)
-    parent = s.parent
     wipe(s, sizeof(sa_t))
-    s.parent = parent       # others may hang on it, until `regrow`
-    t.left = True
     self._count -= 1
     if handle >> 32 < 0x3FFFFFFF:       # else the place is used up
         s.handle = handle + ((<int64_t> 1) << 32)
@@ -806,35 +803,9 @@ cdef object _bundle(CoreSAD self, list members):
         t.n_bundles += 1
         fresh.handle = <int64_t> 1 << BUNDLE_BIT | <int64_t> (index + 1)
     t.bundles[index] = fresh
-    _join(t, &fresh)
     for r in range(fresh.n):
         t.sas[fresh.sa[r]].n_bundles += 1
     return fresh.handle
-
-
-cdef void _join(table_t *t, const bundle_t *bundle) noexcept:
-    """SAs of one bundle must go to one thread, for their numbers are taken together."""
-    cdef sa_t *root = <sa_t *> root_of(t, &t.sas[bundle.sa[0]])
-    cdef sa_t *other
-    cdef uint32_t i
-    for i in range(1, bundle.n):
-        other = <sa_t *> root_of(t, &t.sas[bundle.sa[i]])
-        if other != root:
-            other.parent = <uint32_t> (root - t.sas) + 1
-            t.n_joined += 1
-
-
-cdef void regrow(table_t *t) noexcept:
-    """After deletions, make the trees anew of the bundles that are left; inbound ones grow again by themselves."""
-    cdef uint32_t i
-    if t.left and t.n_joined:
-        for i in range(t.high_water):
-            t.sas[i].parent = 0
-        t.n_joined = 0
-        for i in range(t.n_bundles):
-            if t.bundles[i].n:
-                _join(t, &t.bundles[i])
-    t.left = False
 
 
 cdef int _delete_bundle(CoreSAD self, bundle_t *bundle) except -1:
@@ -842,7 +813,6 @@ cdef int _delete_bundle(CoreSAD self, bundle_t *bundle) except -1:
     for r in range(bundle.n):
         self.table.sas[bundle.sa[r]].n_bundles -= 1
     bundle.n = 0
-    self.table.left = True
     if ((bundle.handle >> 32) & 0x3FFFFFFF) < 0x3FFFFFFF:
         self._free_bundles.append(<uint32_t> (bundle - self.table.bundles))
     return 0

@@ -154,6 +154,7 @@ cdef enum:
     SA_IN_USE = 0x8000
     SA_AH = 0x10000
     SA_MATCH_SRC = 0x20000
+    SA_NESTED = 0x80000       # inbound: has been met inside another SA's packets, or the other way round
     SA_USUAL = 0x40000        # AH or an AEAD, without ESN, over IPv4: most packets go a short way
 
 # One SA.  Line 0 is all that most packets need, line 1 lookup and counters, line 2 tunnels.
@@ -161,7 +162,7 @@ cdef struct sa_t:
     uint32_t spi_be
     uint32_t salt             # as the bytes stand in the keying material
     uint64_t seq              # outbound: last sent; inbound: top, the highest authenticated
-    uint64_t word[2]          # inbound: window of up to 64 packets; outbound: word[0] is XORed into IVs
+    uint64_t word[2]          # inbound: window of up to 64 packets; outbound: XORed into IVs, and the last number there is
     uint64_t *ring            # the window's words: word, or memory of its own
     uint8_t *key              # keyed states, made by the suite's providers
     uint32_t flags
@@ -187,9 +188,8 @@ cdef struct sa_t:
     uint32_t flow_label
     uint16_t sport
     uint16_t dport
-    uint32_t parent           # SAs that must stay in one thread are a tree: index + 1, 0 at its root
     uint32_t n_bundles        # that it is in
-    uint32_t spare[8]
+    uint32_t spare[9]
 
 # A batch, as the engine sees it
 cdef struct view_t:
@@ -265,14 +265,14 @@ cdef struct outer_t:
     uint8_t *header           # copy of what stood in front of it in transport mode: its new place covers the old
     uint32_t header_len       # 0: none was needed
     int64_t length
-    sa_t *sa
     uint8_t room[MAX_KEPT]    # for the copy, unless it is longer
 
 # A packet whose next layer waits until every thread is done
 cdef struct waiting_t:
     item_t item
     outer_t outer
-    sa_t *inner               # the next layer's SA
+    uint32_t over             # the SA of the layer in front of it: its index
+    sa_t *inner               # the next layer's
     int depth
 
 # All that a thread needs of one SAD while the GIL is released.  The first part is the same for all threads.
@@ -286,8 +286,6 @@ cdef struct table_t:
     uint32_t n_any_mode       # SAs that do not tell their mode, nor their ports
     uint32_t n_ah             # SAs with AH
     uint32_t n_bundles        # places ever in use
-    uint32_t n_joined         # SAs that have a parent, or had one
-    bint left                 # an SA or bundle was deleted since the trees were made
     bundle_t *bundles
     uint8_t *ports            # [8192], a bit a UDP port that carries ESP
     uint64_t port_filter      # bit p % 64 is set for every such port p
@@ -301,6 +299,7 @@ cdef struct table_t:
     uint8_t pool[4096]        # random bytes for CBC's IVs
     uint32_t pool_left
     uint8_t *scratch          # CHUNK * SCRATCH bytes
+    table_t *whole            # the SAD's own, of whose SAs a thread has copies of some
     waiting_t *waiting        # room for a batch's packets; NULL: inner layers are taken off at once
     int64_t n_waiting
     work_t work[CHUNK]
