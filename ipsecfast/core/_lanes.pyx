@@ -17,10 +17,13 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
+from ._bundles cimport regrow
 from ._bytes cimport prefetch, wipe
 from ._inbound cimport inbound_batch, inbound_part, take_off_waiting
+from ._keys cimport context_of
+from ._memory cimport free_scratch, new_scratch
 from ._outbound cimport outbound_batch, outbound_part
-from ._sad cimport CoreSAD, context_of, fork_count, free_scratch, new_scratch, regrow
+from ._sad cimport CoreSAD, fork_count
 from ._types cimport MAX_LAYERS, suite_t, table_t, verdict_t, view_t, waiting_t
 
 cdef extern from *:

@@ -1,8 +1,7 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t
 
 from ._types cimport table_t, verdict_t, view_t
 
 cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs, int64_t iv_stride,
                          bint bundles) noexcept nogil
 cdef uint8_t outbound_part(const table_t *t, int64_t handle) noexcept nogil
-cdef bint random_iv(table_t *t, uint8_t *out, uint32_t n) noexcept nogil
