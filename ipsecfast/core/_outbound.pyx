@@ -12,7 +12,7 @@ from ._esp cimport prefetch_state, seal_chunk, usual_ops
 from ._ip cimport ip4_move, ip4_plain, ip_t
 from ._lookup cimport part_of
 from ._outbound_bundles cimport chunk_of_bundles
-from ._protect cimport ah_header, plan_t, protect_any, refuse, sealed, succeed, trailer
+from ._protect cimport ah_header, count, plan_t, protect_any, refuse, sealed, succeed, trailer
 from ._types cimport (
     BUNDLE_BIT, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SCRATCH, SA_AH, SA_USUAL, ST_OK,
     sa_t, shape_t, table_t, verdict_t, view_t, work_t,
@@ -37,8 +37,7 @@ cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uin
     if start < low or low + room - start < p.total or p.total > 65535:
         return False
     sa.seq = seq
-    sa.packets += 1                           # here, where it costs no waiting; `sealed` takes back what goes wrong
-    sa.bytes += p.total
+    count(sa, p.total)
     number[0] = seq
     usual_ops(w, sa, icv_len, start + 20, p.total - 20, iv)
     w.at.total = p.total
@@ -79,6 +78,7 @@ cdef bint usual_ah(work_t *w, sa_t *sa, const shape_t *shape, uint8_t *old_ip, i
     w.at.proto = IPPROTO_AH_
     ip4_move(start, old_ip, 20, p.total, IPPROTO_AH_)
     ah_header(sa, shape, &p, start + 20, seq, NULL)
+    count(sa, p.total)
     return ah_ops(w, sa, shape, low + room, NULL, True)      # plain headers are always coverable
 
 

@@ -154,11 +154,13 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
         w.at.proto = IPPROTO_AH_
         ah_header(sa, shape, &p, esp, seq, iv)
         ah_ops(w, sa, shape, low + room, scratch, True)
+        count(sa, p.total)
         return PENDING
     trailer(p.data, &p, sa.icv_len)
     if not esp_header(t, sa, shape, esp, seq, iv):
         return ST_CRYPTO_FAILED
     esp_ops(w, sa, shape, (flags & SA_ESN) != 0, esp, p.esp_len, seq)
+    count(sa, p.total)
     return PENDING
 
 
@@ -179,22 +181,19 @@ cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64
 
 
 cdef uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
-    """After the crypto: OK, or what went wrong; the last of a packet's bytes are written."""
+    """After the crypto: OK, or what went wrong, which counts no more; the last of a packet's bytes are written."""
     if w.status != PENDING:
         return w.status
-    if w.usual:                               # `chunk` has dealt with those that are well
-        w.sa.packets -= 1
-        w.sa.bytes -= w.at.total
-        return ST_CRYPTO_FAILED
-    if w.at.proto == IPPROTO_AH_:
-        ah_restore(w, t.suites[w.suite].shape.iv_len, True)
-    if not (w.cipher.good and w.mac.good):
-        return ST_CRYPTO_FAILED
-    if w.sa.flags & SA_UDP and w.at.version == 6:
-        udp6_checksum(w.at.ip, w.at.ip + w.at.hdr_len, w.at.total - w.at.hdr_len)
-    w.sa.packets += 1
-    w.sa.bytes += w.at.total
-    return ST_OK
+    if not w.usual:                           # `chunk` has dealt with those that are well
+        if w.at.proto == IPPROTO_AH_:
+            ah_restore(w, t.suites[w.suite].shape.iv_len, True)
+        if w.cipher.good and w.mac.good:
+            if w.sa.flags & SA_UDP and w.at.version == 6:
+                udp6_checksum(w.at.ip, w.at.ip + w.at.hdr_len, w.at.total - w.at.hdr_len)
+            return ST_OK
+    w.sa.packets -= 1
+    w.sa.bytes -= w.at.total
+    return ST_CRYPTO_FAILED
 
 
 cdef void refuse(view_t *batch, verdict_t *out, int64_t i, sa_t *sa, uint8_t status,
