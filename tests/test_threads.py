@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ipsecfast
-from ipsecfast import SAD, PacketBatch, SecurityAssociation, decapsulate, encapsulate
+from ipsecfast import SAD, PacketBatch, PacketStatus, SecurityAssociation, decapsulate, encapsulate
 
 SUITES = [
     ("AES-GCM-128", "NONE"),
@@ -80,8 +80,18 @@ def received(
     for start in range(0, len(later), 700):  # more than one batch, of which the last is smaller
         batch = PacketBatch.from_packets(later[start : start + 700])
         r = decapsulate(batch, receiver, threads=threads)
-        out += [r.status.tolist(), r.handle.tolist(), r.seq.tolist(), r.failed_layer.tolist(), batch.to_packets()]
+        out += [r.status.tolist(), r.handle.tolist(), r.seq.tolist(), r.failed_layer.tolist()]
+        out += [left_of(*pair) for pair in zip(later[start : start + 700], batch.to_packets(), r.status, strict=True)]
     return tuple(out)
+
+
+def left_of(sent: bytes, got: bytes, status: int) -> bytes:
+    """A packet after decapsulate; of a refused one, which is as it was or wiped behind its headers, as it was."""
+    if status == PacketStatus.OK:
+        return got
+    kept = len(got.rstrip(b"\0"))
+    assert got == sent or (len(got) == len(sent) and got[:20] == sent[:20] and kept <= 20)
+    return sent
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
@@ -208,3 +218,77 @@ def test_three_layers_of_sas_that_also_come_alone() -> None:
         assert r.ok == 1200
         out = twice.to_packets()
         assert all(out[i] == plain for i in np.flatnonzero(r.status == 0))
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+@pytest.mark.parametrize(("window", "esn", "first"), [
+    (0, False, 1), (0, True, (1 << 32) - 300), (32, False, 1), (64, True, (1 << 32) - 300), (64, True, (5 << 32) - 40),
+    (1024, False, 7), (1024, True, (1 << 32) - 700), (4096, True, (1 << 32) + 5),
+])  # fmt: skip
+def test_windows_at_the_border_of_stretches(threads: int, window: int, esn: bool, first: int) -> None:
+    """Verdicts, numbers, what is left of the window: in order, late, twice, forged, across the end of a span."""
+    rng = random.Random(window + first)
+    found = [
+        helpers.keyed("AES-GCM-128", "NONE", spi=0x2000 + i, esn=esn, replay_window=window, mode="tunnel")
+        for i in range(3)
+    ]
+    sender = SAD()
+    handles = [sender.add(sa, direction="outbound", seq=first - 1) for sa in found]
+    n = 900
+    batch = PacketBatch.from_packets([helpers.ipv4(bytes(rng.randrange(300))) for _ in range(n)], 96, 64)
+    assert encapsulate(batch, sender, [handles[rng.randrange(3)] for _ in range(n)]).ok == n
+    packets = batch.to_packets()
+    mixed = packets[:]
+    for i in range(n):
+        kind = rng.randrange(20)
+        if kind == 0:
+            mixed[i] = packets[rng.randrange(n)]
+        elif kind == 1:
+            mixed[i] = mixed[i][:-1] + bytes([mixed[i][-1] ^ 1])
+        elif kind < 5:
+            j = min(n - 1, i + rng.randrange(1 + window // 4))
+            mixed[i], mixed[j] = mixed[j], mixed[i]
+    outcomes = []
+    for t in (1, threads):
+        receiver = SAD()
+        keys = [receiver.add(sa, direction="inbound", seq=max(first - 2, 0)) for sa in found]
+        seen: list[object] = []
+        for some in (packets[:200], mixed, packets[600:], packets):
+            got = PacketBatch.from_packets(some)
+            r = decapsulate(got, receiver, threads=t)
+            seen += [r.status.tolist(), r.handle.tolist(), r.seq.tolist()]
+            seen += [left_of(*pair) for pair in zip(some, got.to_packets(), r.status, strict=True)]
+            seen += [receiver.counters(key) for key in keys]
+        outcomes.append(seen)
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("left", [1000, 300, 299, 10, 0])
+def test_refused_packets_use_no_numbers_and_the_last_one_is_the_last(left: int) -> None:
+    found = [helpers.keyed("AES-GCM-128", "NONE", spi=0x3000), helpers.keyed("AES-CBC-128", "HMAC-SHA1-96", spi=0x3001)]
+    plain = [helpers.ipv4(bytes(k % 200)) if k % 7 else b"nothing" for k in range(600)]
+    outcomes = []
+    for t in (1, 2, 4):
+        sender = SAD()
+        handles = [sender.add(sa, direction="outbound", seq=0xFFFFFFFF - left) for sa in found]
+        both = sender.bundle(handles)
+        choice = [(*handles, both)[k % 3] for k in range(600)]
+        batch = PacketBatch.from_packets(plain, headroom=128, tailroom=64)
+        r = encapsulate(batch, sender, choice, threads=t)
+        outcomes.append((r.status.tolist(), r.seq.tolist(), r.handle.tolist(), batch.length.tolist(),
+                         [sender.counters(h) for h in handles]))  # fmt: skip
+        assert PacketStatus.MALFORMED in r.status
+        assert (PacketStatus.SEQ_EXHAUSTED in r.status) == (left < 1000)
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+def test_one_sa_has_all_threads() -> None:
+    """A tunnel alone is spread as well: what each thread has done is in the order of the batch."""
+    (sa,) = sas(1)
+    sender, (handle,), receiver = both_ways([sa])
+    plain = [helpers.ipv4(bytes(k % 100)) for k in range(1000)]
+    batch = PacketBatch.from_packets(plain, headroom=96, tailroom=64)
+    r = encapsulate(batch, sender, handle, threads=4)
+    assert r.seq.tolist() == list(range(1, 1001))
+    assert decapsulate(batch, receiver, threads=3).ok == 1000
+    assert batch.to_packets() == plain

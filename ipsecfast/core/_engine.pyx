@@ -196,9 +196,12 @@ def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
     length in the batch; every other packet keeps both, and its bytes are as they were or, where decryption
     had begun, zero from the outermost ESP or AH header on.  At most 8 layers are taken off.
 
-    threads : 1 to 64; packets are spread over them by SA, with the results of one thread.  One exception: in
+    threads : 1 to 64; each takes a stretch of the batch, with the results of one thread.  Two exceptions: in
         the first batch in which an SA's packets come both by themselves and inside another SA's, the latter
-        may be taken as if they had come last.
+        are taken as if they had come last; and a refused packet may be wiped where one thread leaves its
+        bytes, or the other way round.  Layers inside others, SAs whose numbers are out of order at the
+        border of two stretches, and SAs that share an SPI are left to one thread.  Threads wait 0.2 ms for
+        the next batch before they sleep.
 
     Raises TypeError, ValueError or RuntimeError (SAD or batch in use by another thread, or taken over a
     fork) before any packet is touched.  What a peer can cause is a status.
@@ -226,7 +229,7 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
     Parameters
     ----------
     handle : one outbound SA's or bundle's handle for all packets, or int64[n].
-    threads : 1 to 64; packets are spread over them by SA, with the results of one thread.
+    threads : 1 to 64; each takes a stretch of the batch, with the results of one thread.
     iv : known-answer tests only: uint8[n, iv_len] instead of fresh IVs; one thread then does it all.
 
     Packets with status OK have a new offset and length in the batch; every other packet keeps both and

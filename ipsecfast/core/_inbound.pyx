@@ -5,135 +5,28 @@ window check could depend on packets of the same chunk whose ICV is not yet know
 front of it (`hazard`); a second layer whose SA also has packets of its own in the chunk comes in its turn
 (`meets_chunk`), and the window is asked again behind it (`overtaken`).  Not so the third layer and
 deeper: their numbers are accepted once as well, but after all packets of the chunk.
-
-Buffer recipe, transport mode:            tunnel mode:
-    IP | UDP? | SPI seq IV | data | trailer | ICV    IP | UDP? | SPI seq IV | IP data | TFC | trailer | ICV
-                     IP    | data                                           | IP data
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore
-from ._bytes cimport be16, be32, little64, prefetch, prefetch_w, raw32, raw64
+from ._ah cimport ah_fits, ah_ops, ah_restore
+from ._bytes cimport be32, prefetch, prefetch_w, raw32, raw64
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
-from ._ip cimport FRAG_FIRST, FRAG_NONE, ip4_move, ip4_plain, ip6_move, ip_parse, ip_set_tos, ip_t, ip_tos, is_walked
+from ._locate cimport locate
 from ._lookup cimport bucket_of, chain_head, choose
+from ._strip cimport let_go, strip, strip_ah, stripped_t
 from ._types cimport (
-    CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_,
-    IPPROTO_NONE_, IPPROTO_UDP_, MAX_KEPT, MAX_LAYERS, PENDING,
-    SA_AH, SA_ANY_MODE, SA_DECAP_DSCP, SA_DST_ANY, SA_ECN, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_STRICT_PADDING, SA_TUNNEL, SA_USUAL,
-    ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_DUMMY, ST_ECN, ST_FRAGMENT, ST_MALFORMED, ST_NO_SA, ST_NOT_IPSEC, ST_OK,
-    ST_REPLAYED,
+    CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, MAX_KEPT, MAX_LAYERS, PENDING,
+    SA_AH, SA_ANY_MODE, SA_DST_ANY, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_USUAL,
+    ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_MALFORMED, ST_NO_SA, ST_OK, ST_REPLAYED,
     SCRATCH,
     found_t, item_t, outer_t, sa_t, shape_t, table_t, verdict_t, view_t, waiting_t, work_t,
 )
 from ._window cimport esn_infer, window_check, window_mark
 
-cdef enum:
-    ECN_MASK = 3
-    ECN_CE = 3
-    ECN_ECT1 = 1
-    ECN_ECT0 = 2
-
-# What stripping leaves
-cdef struct stripped_t:
-    uint8_t *packet
-    uint32_t length
-    bint leads_on             # a further layer may follow
-    outer_t *kept             # where to keep what is in front of the outermost layer; NULL for others
-
-
-# --- parse ------------------------------------------------------------------------------------------------------------
-
-cdef inline bint is_port(const table_t *t, uint32_t port) noexcept nogil:
-    return (t.port_filter >> (port & 63)) & 1 and (t.ports[port >> 3] >> (port & 7)) & 1
-
-
-cdef inline bint carries_esp(const table_t *t, const uint8_t *udp) noexcept nogil:
-    """By destination port; by source port 4500 too where an SA does not tell its ports."""
-    return is_port(t, be16(udp + 2)) or (t.n_any_mode and be16(udp) == 4500)
-
-
-cdef uint8_t locate_udp(const table_t *t, found_t *at, const ip_t *ip, int64_t length) noexcept nogil:
-    """ESP in UDP (RFC 3948), or something else on that port."""
-    cdef uint8_t *udp = at.ip + ip.hdr_len
-    cdef uint32_t there = ip.total if ip.total < length else <uint32_t> length, udp_len
-    if ip.hdr_len + 8 > there or not carries_esp(t, udp):
-        return ST_NOT_IPSEC
-    if ip.fragment != FRAG_NONE:
-        return ST_FRAGMENT
-    if ip.total > length:
-        return ST_MALFORMED
-    udp_len = be16(udp + 4)
-    if udp_len < 8 or udp_len > ip.total - ip.hdr_len:
-        return ST_MALFORMED
-    if udp_len < 12 or raw32(udp + 8) == 0:
-        return ST_NOT_IPSEC          # keepalive; IKE behind its zero marker
-    at.esp = udp + 8
-    at.esp_len = udp_len - 8
-    return PENDING
-
-
-cdef uint8_t locate_any(const table_t *t, int64_t length, found_t *at) noexcept nogil:
-    """ESP or AH behind any IP header, ESP in UDP, or none of them."""
-    cdef ip_t ip
-    cdef uint8_t status
-    if not ip_parse(at.ip, length, &ip):
-        return ST_NOT_IPSEC
-    at.version = ip.version
-    at.hdr_len = ip.hdr_len
-    at.next_ofs = ip.next_ofs
-    at.total = ip.total
-    at.proto = IPPROTO_ESP_
-    if ip.proto == IPPROTO_ESP_:
-        if ip.fragment != FRAG_NONE:
-            return ST_FRAGMENT
-        if ip.total > length:
-            return ST_MALFORMED
-        at.esp = at.ip + ip.hdr_len
-        at.esp_len = ip.total - ip.hdr_len
-    elif ip.proto == IPPROTO_UDP_ and ip.fragment <= FRAG_FIRST:
-        status = locate_udp(t, at, &ip, length)
-        if status != PENDING:
-            return status
-    elif ip.proto == IPPROTO_AH_:
-        if ip.fragment != FRAG_NONE:
-            return ST_FRAGMENT
-        if ip.total > length or ip.total - ip.hdr_len < 12:
-            return ST_MALFORMED
-        at.proto = IPPROTO_AH_
-        at.esp = at.ip + ip.hdr_len + 4
-        at.esp_len = ip.total - ip.hdr_len - 4
-    else:
-        return ST_NOT_IPSEC
-    return PENDING if at.esp_len >= 8 else ST_MALFORMED
-
-
-cdef inline uint8_t locate(const table_t *t, uint8_t *ip, int64_t length, found_t *at) noexcept nogil:
-    """Find ESP or AH in the packet at `ip`; PENDING if there is room for SPI and sequence number."""
-    cdef ip_t plain
-    at.ip = ip
-    if not ip4_plain(ip, length, &plain) or plain.total < 32:
-        return locate_any(t, length, at)
-    at.hdr_len = 20
-    at.total = plain.total
-    at.next_ofs = 9
-    at.version = 4
-    at.proto = plain.proto
-    if plain.proto == IPPROTO_ESP_:
-        at.esp = ip + 20
-        at.esp_len = plain.total - 20
-        return PENDING
-    if plain.proto == IPPROTO_AH_:
-        at.esp = ip + 24
-        at.esp_len = plain.total - 24
-        return PENDING
-    return locate_any(t, length, at)
-
-
 # --- window check -----------------------------------------------------------------------------------------------------
+
 
 cdef bint pending_twice(const work_t *work, int k, const sa_t *sa, uint64_t seq) noexcept nogil:
     """Is this number of this SA under work already?"""
@@ -181,148 +74,6 @@ cdef inline void mark(sa_t *sa, uint64_t seq) noexcept nogil:
         sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
     elif seq > sa.seq:
         sa.seq = seq
-
-
-# --- strip ------------------------------------------------------------------------------------------------------------
-
-cdef inline bint padding_counts(const uint8_t *end, uint32_t n) noexcept nogil:
-    """The n bytes in front of `end` are 1, 2, 3, ... (RFC 4303 sec. 2.4)."""
-    cdef uint32_t i
-    cdef uint8_t wrong = 0
-    if n <= 8:
-        # the ESP header stands in front, so 8 bytes are always there; shifts of 0 to 64 in two steps
-        return ((little64(raw64(end - 8)) ^ (<uint64_t> 0x0807060504030201 << (32 - 4 * n) << (32 - 4 * n)))
-                >> (32 - 4 * n) >> (32 - 4 * n)) == 0
-    for i in range(n):
-        wrong |= (end - n)[i] ^ <uint8_t> (i + 1)
-    return wrong == 0
-
-
-cdef inline uint8_t merge_tos(const sa_t *sa, const uint8_t *outer, uint8_t *inner) noexcept nogil:
-    """RFC 6040 sec. 4.2 (ECN) and RFC 4301 sec. 5.1.2 (DSCP) on the way out of a tunnel."""
-    cdef uint8_t mark_out = ip_tos(outer), tos = ip_tos(inner), ecn = tos & ECN_MASK
-    if sa.flags & SA_ECN:
-        if (mark_out & ECN_MASK) == ECN_CE:
-            if ecn == 0:
-                return ST_ECN
-            ecn = ECN_CE
-        elif (mark_out & ECN_MASK) == ECN_ECT1 and ecn == ECN_ECT0:
-            ecn = ECN_ECT1
-    if sa.flags & SA_DECAP_DSCP:
-        tos = mark_out
-    ip_set_tos(inner, (tos & ~ECN_MASK) | ecn)
-    return ST_OK
-
-
-cdef inline uint8_t strip_tunnel(const sa_t *sa, const uint8_t *outer, uint8_t *inner, uint32_t there,
-                                 uint8_t next_header, uint32_t *length, uint32_t *hdr_len) noexcept nogil:
-    """Uncover the inner packet; TFC padding is what lies behind its own length (RFC 4303 sec. 2.7)."""
-    cdef uint32_t n, hdr
-    if next_header == IPPROTO_IPV4_:
-        if there < 20 or inner[0] >> 4 != 4:
-            return ST_MALFORMED
-        hdr = (inner[0] & 15) * 4
-        n = be16(inner + 2)
-        if hdr < 20 or n < hdr or n > there:
-            return ST_MALFORMED
-    else:
-        if there < 40 or inner[0] >> 4 != 6:
-            return ST_MALFORMED
-        hdr = 40
-        n = 40 + <uint32_t> be16(inner + 4)
-        if n > there:
-            return ST_MALFORMED
-    length[0] = n
-    hdr_len[0] = hdr
-    if sa.flags & (SA_ECN | SA_DECAP_DSCP):
-        return merge_tos(sa, outer, inner)
-    return ST_OK
-
-
-cdef inline uint8_t *strip_transport(const found_t *at, uint8_t *data, uint32_t n, uint8_t next_header) noexcept nogil:
-    """Move the IP header up to its payload and mend it; returns where it is now."""
-    cdef uint8_t *ip = data - at.hdr_len
-    if at.version == 4:
-        ip4_move(ip, at.ip, at.hdr_len, at.hdr_len + n, next_header)
-    else:
-        ip6_move(ip, at.ip, at.hdr_len, at.hdr_len + n, at.next_ofs, next_header)
-    return ip
-
-
-cdef inline bint leads_on(const table_t *t, uint8_t proto, const uint8_t *payload, uint32_t n) noexcept nogil:
-    """Could a header of this kind hold, or stand in front of, a further layer?  The next parse decides."""
-    if proto == IPPROTO_UDP_:
-        return n >= 8 and carries_esp(t, payload)
-    return proto == IPPROTO_ESP_ or proto == IPPROTO_AH_ or is_walked(proto)
-
-
-cdef inline void keep(const uint8_t *header, uint32_t n, stripped_t *out) noexcept nogil:
-    """Copy what an inner layer's failure will have to put back."""
-    cdef outer_t *kept = out.kept
-    if kept == NULL:
-        return
-    kept.header = &kept.room[0]
-    if n > MAX_KEPT:
-        kept.header = <uint8_t *> malloc(n)
-        if kept.header == NULL:
-            out.leads_on = False
-            return
-    memcpy(kept.header, header, n)
-    kept.header_len = n
-
-
-cdef inline void let_go(outer_t *outer) noexcept nogil:
-    if outer.header_len > MAX_KEPT:
-        free(outer.header)
-    outer.header_len = 0
-
-
-cdef inline uint8_t uncover(const table_t *t, const sa_t *sa, uint32_t flags, const found_t *at, uint8_t *start,
-                            uint8_t *data, uint32_t n, uint8_t next_header, stripped_t *out) noexcept nogil:
-    """What remains of a packet whose ESP or AH began at `start`: the n bytes at `data` go on."""
-    cdef bint is_ip = next_header == IPPROTO_IPV4_ or next_header == IPPROTO_IPV6_
-    cdef uint8_t status
-    cdef uint32_t hdr = 0
-    if flags & SA_TUNNEL or (flags & SA_ANY_MODE and is_ip):
-        if not is_ip:
-            return ST_MALFORMED
-        out.packet = data
-        status = strip_tunnel(sa, at.ip, data, n, next_header, &out.length, &hdr)
-        if status == ST_OK:
-            next_header = data[9] if next_header == IPPROTO_IPV4_ else data[6]
-            out.leads_on = leads_on(t, next_header, data + hdr, out.length - hdr)
-        return status
-    out.leads_on = leads_on(t, next_header, data, n)
-    if out.leads_on:
-        keep(at.ip, <uint32_t> (start - at.ip), out)
-    out.packet = strip_transport(at, data, n, next_header)
-    out.length = at.hdr_len + n
-    return ST_OK
-
-
-cdef inline uint8_t strip(const table_t *t, const sa_t *sa, uint32_t flags, uint32_t iv_len, const found_t *at,
-                          stripped_t *out) noexcept nogil:
-    """Take ESP off an authenticated and decrypted packet (RFC 4303 sec. 3.4.4.1, steps 4 to 6)."""
-    cdef uint8_t *data = at.esp + 8 + iv_len
-    cdef uint8_t *end = at.esp + at.esp_len - sa.icv_len
-    cdef uint32_t room = <uint32_t> (end - data) - 2, pad_len = (end - 2)[0]
-    cdef uint8_t next_header = (end - 1)[0]
-    out.leads_on = False
-    if pad_len > room:
-        return ST_MALFORMED
-    if flags & SA_STRICT_PADDING and not padding_counts(end - 2, pad_len):
-        return ST_MALFORMED
-    if next_header == IPPROTO_NONE_:
-        return ST_DUMMY
-    return uncover(t, sa, flags, at, at.esp, data, room - pad_len, next_header, out)
-
-
-cdef uint8_t strip_ah(const table_t *t, const sa_t *sa, const found_t *at, stripped_t *out) noexcept nogil:
-    """Take AH off an authenticated packet (RFC 4302 sec. 3.4.4)."""
-    cdef uint8_t *ah = at.esp - 4
-    cdef uint32_t n = ah_len_of(at)
-    out.leads_on = False
-    return uncover(t, sa, sa.flags, at, ah, ah + n, at.esp_len + 4 - n, ah[0], out)
 
 
 # --- one chunk --------------------------------------------------------------------------------------------------------
@@ -612,11 +363,6 @@ cdef void take_off_waiting(table_t *t, view_t *batch, verdict_t *out, waiting_t 
         if out.status[w.item.index] == ST_OK:
             w.inner.flags |= SA_NESTED
             t.sas[w.over].flags |= SA_NESTED
-
-
-cdef uint8_t where(const table_t *t, uint8_t *ip, int64_t length, found_t *at) noexcept nogil:
-    """PENDING, and where SPI and sequence number stand, if there are any."""
-    return locate(t, ip, length, at)
 
 
 cdef void inbound_batch(table_t *t, view_t *batch, verdict_t *out) noexcept nogil:

@@ -19,14 +19,16 @@ from libc.string cimport memset
 
 from ._bytes cimport wipe
 from ._inbound cimport inbound_batch, take_off_waiting
+from ._keys cimport context_of
+from ._memory cimport free_scratch, new_scratch
 from ._outbound cimport outbound_batch
 from ._pool cimport pool_t, run_pool
-from ._sad cimport CoreSAD, context_of, free_scratch, new_scratch
+from ._sad cimport CoreSAD
 from ._stretch cimport (
     count_outbound, end_inbound, end_outbound, hold_back, judge_stretches, look_inbound, number_stretches,
     restore_handles, stretch_t, unit_t,
 )
-from ._types cimport BUNDLE_BIT, MAX_LAYERS, bucket_t, bundle_t, sa_t, suite_t, table_t, verdict_t, view_t, waiting_t
+from ._types cimport MAX_LAYERS, bucket_t, bundle_t, sa_t, suite_t, table_t, verdict_t, view_t, waiting_t
 
 cdef enum:
     PACKET_COST = 512       # what a packet costs by itself, in bytes that cost as much
@@ -126,9 +128,9 @@ cdef class Lanes:
         cdef table_t *t = &sad.table
         cdef table_t *own
         cdef int i
-        cdef size_t n = max(job.batch.n, 1), bundles = min(t.n_bundles, n) if job.bundles else 0
+        cdef size_t n = <size_t> max(job.batch.n, 1), bundles = min(<size_t> t.n_bundles, n) if job.bundles else 0
         cdef size_t sas = min(<size_t> max(t.high_water, 1), n * MAX_LAYERS if bundles else n)
-        self.make_room(n, sas, max(bundles, 1))
+        self.make_room(n, sas, max(bundles, <size_t> 1))
         for i in range(self.n):
             own = self.stretches[i].table
             own.whole = t

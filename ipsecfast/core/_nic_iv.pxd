@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from ._bytes cimport put_be64, raw64
 from ._nic cimport nic_sa_t, nic_t
-from ._outbound cimport random_iv
+from ._protect cimport random_iv
 from ._types cimport IV_COUNTER, IV_NONE, sa_t, shape_t, table_t
 
 cdef bint generated(nic_t *nic, uint8_t *out, uint32_t n) noexcept nogil

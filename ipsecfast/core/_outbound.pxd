@@ -1,19 +1,6 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t
 
-from ._types cimport MAX_LAYERS, sa_t, table_t, verdict_t, view_t
-
-# One packet on its way through the layers of a bundle
-cdef struct climb_t:
-    sa_t *sa[MAX_LAYERS]      # the innermost first
-    uint64_t seq[MAX_LAYERS]
-    uint8_t *ip
-    int64_t length
-    int n
-    int failed                # layer, counted from the outermost
-    uint8_t status
+from ._types cimport table_t, verdict_t, view_t
 
 cdef void outbound_batch(table_t *t, view_t *batch, verdict_t *out, const uint8_t *ivs, int64_t iv_stride,
                          bint bundles) noexcept nogil
-cdef void climb_from(const table_t *t, const view_t *batch, int64_t i, int64_t handle, climb_t *c) noexcept nogil
-cdef uint8_t fits(table_t *t, const view_t *batch, int64_t i, climb_t *c) noexcept nogil
-cdef bint random_iv(table_t *t, uint8_t *out, uint32_t n) noexcept nogil

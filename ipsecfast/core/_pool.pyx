@@ -4,7 +4,7 @@ They are the process's and not a SAD's: a program that sends with one SAD and re
 otherwise have threads of the one wait, and take the other's core while they do.
 """
 
-from ._memory cimport fork_count
+from ._sad cimport fork_count
 
 cdef extern from *:
     """

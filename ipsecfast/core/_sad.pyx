@@ -5,66 +5,33 @@ handle is never handed out again.  SPIs hash into open-addressed buckets, each t
 candidates.  Nothing is rebuilt by add or delete.  Thread rule: one call at a time; the second raises.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
 
+from ._bundles cimport add_bundle, delete_bundle, in_bundle
 from ._bytes cimport swap32, wipe
+from ._chains cimport is_duplicate, put_in_chain, take_from_chain
 from ._crypto cimport Provider
-from ._lookup cimport bucket_of
+from ._keys cimport KeyStore, drop_states, key_states, release_states, suite_of
+from ._memory cimport free_scratch, map_dense, new_scratch, unmap
 from ._types cimport (
-    BUNDLE_BIT, CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IV_COUNTER,
-    IV_NONE, IV_RANDOM, MAX_LAYERS, N_STATUS, SCRATCH,
+    BUNDLE_BIT, CHUNK_ONE_PASS, CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, MAX_LAYERS, N_STATUS,
     SA_AH, SA_ANY_MODE, SA_COPY_DSCP, SA_DECAP_DSCP, SA_DF_COPY, SA_DF_SET, SA_DST_ANY, SA_ECN, SA_ESN, SA_FLOW_COPY,
     SA_HAS_ADDRESS, SA_IN_USE, SA_MATCH_SRC, SA_OUTBOUND, SA_STRICT_PADDING,
     SA_TUNNEL, SA_UDP, SA_USUAL, SA_V6,
-    bucket_t, bundle_t, sa_t, shape_t, suite_t, table_t,
+    bucket_t, bundle_t, sa_t, shape_t, table_t,
 )
 from ._window cimport window_mark, window_words
 
 import operator
 import os
 
-from ..alg import AUTHENTICATION, ENCRYPTION
 from ..errors import DuplicateSAError, ProviderError, SADFullError
 from ..sa import SecurityAssociation
 
-cdef extern from "<stdlib.h>" nogil:
-    int posix_memalign(void **p, size_t align, size_t n)
-
-cdef extern from *:
-    """
-    #include <sys/mman.h>
-    #include <unistd.h>
-    #ifndef MAP_ANONYMOUS
-    #define MAP_ANONYMOUS MAP_ANON
-    #endif
-    /* zeroed memory, taken as it is touched; large blocks of `dense` use lie so that huge pages can serve them */
-    static void *ipf_map(size_t n, int dense)
-    {
-        size_t huge = 2u << 20, page = (size_t)sysconf(_SC_PAGESIZE), spare;
-        n = (n + page - 1) & ~(page - 1);
-        spare = dense && n >= huge ? huge : 0;
-        char *p = mmap(NULL, n + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (p == MAP_FAILED) return NULL;
-        if (spare) {
-            size_t front = -(size_t)p & (huge - 1);
-            if (front) munmap(p, front);
-            if (front != spare) munmap(p + front + n, spare - front);
-            p += front;
-    #ifdef MADV_HUGEPAGE
-            madvise(p, n, MADV_HUGEPAGE);
-    #endif
-        }
-        return p;
-    }
-    """
-    void *ipf_map(size_t n, int dense) nogil
-    int munmap(void *p, size_t n) nogil
-
 cdef enum:
     MAX_CAPACITY = 1 << 26
-    CHUNK_BYTES = 1 << 21   # large blocks are multiples of a huge page, and mapped
 
 cdef unsigned processes = 0     # forks survived
 
@@ -84,76 +51,6 @@ os.register_at_fork(after_in_child=_forked)
 assert sizeof(sa_t) == 192
 
 
-cdef class Context:
-    """A provider's scratch memory for one thread at a time."""
-
-    def __cinit__(self, Provider provider not None):
-        self.table = provider.table
-        self.ctx = provider.table.ctx_new()
-        if self.ctx == NULL:
-            raise MemoryError()
-
-    def __dealloc__(self):
-        if self.ctx != NULL:
-            self.table.ctx_free(self.ctx)
-
-
-# A block of keyed states begins with this.  Not a Python object: the garbage collector could take it away before
-# the SAD, whose __dealloc__ still needs the states.
-cdef struct block_t:
-    block_t *next
-    size_t size
-
-
-cdef uint8_t *new_block(CoreSAD self, size_t size) except NULL:
-    """Zeroed memory for keyed states, 64-byte aligned; the SAD frees it."""
-    cdef void *memory = NULL
-    cdef block_t *block
-    size += 64
-    if size >= CHUNK_BYTES // 16:
-        size = (size + CHUNK_BYTES - 1) // CHUNK_BYTES * CHUNK_BYTES
-        memory = ipf_map(size, 1)
-    elif posix_memalign(&memory, 64, size):
-        memory = NULL
-    if memory == NULL:
-        raise MemoryError()
-    if size < CHUNK_BYTES:
-        memset(memory, 0, size)
-    block = <block_t *> memory
-    block.next = <block_t *> self._blocks
-    block.size = size
-    self._blocks = block
-    return <uint8_t *> memory + 64
-
-
-cdef void free_blocks(CoreSAD self) noexcept:
-    """Wipe and give back every block."""
-    cdef block_t *block
-    cdef size_t size
-    while self._blocks != NULL:
-        block = <block_t *> self._blocks
-        self._blocks = block.next
-        size = block.size
-        wipe(block, size)
-        if size >= CHUNK_BYTES:
-            munmap(block, size)
-        else:
-            free(block)
-
-
-cdef uint8_t *new_scratch() except NULL:
-    """CHUNK * SCRATCH bytes, taken as they are touched."""
-    cdef void *memory = ipf_map(CHUNK * SCRATCH, 0)
-    if memory == NULL:
-        raise MemoryError()
-    return <uint8_t *> memory
-
-
-cdef void free_scratch(uint8_t *memory) noexcept:
-    if memory != NULL:
-        munmap(memory, CHUNK * SCRATCH)
-
-
 cdef int system_random(uint8_t *out, size_t n) noexcept nogil:
     """The kernel's generator, where libcrypto's is not to be had."""
     with gil:
@@ -165,7 +62,7 @@ cdef int system_random(uint8_t *out, size_t n) noexcept nogil:
             return 0
 
 
-cdef class CoreSAD:
+cdef class CoreSAD(KeyStore):
     """The security association database of the core; `ipsecfast.SAD` is its public face.
 
     capacity : SAs it can hold, 1 to 2**26.
@@ -175,12 +72,7 @@ cdef class CoreSAD:
     """
 
     def __cinit__(self, *args, **kwargs):
-        memset(&self.table, 0, sizeof(table_t))
-        self._contexts = {}
-        self._suites = {}
-        self.choices = []
         self._ports = {}
-        self._free_states = {}
         self._free = []
         self._free_bundles = []
         self._born = processes
@@ -203,8 +95,8 @@ cdef class CoreSAD:
         t.capacity = <uint32_t> capacity
         t.bucket_mask = (<uint32_t> 1 << bits) - 1
         t.bucket_shift = 32 - bits
-        t.sas = <sa_t *> ipf_map(capacity * sizeof(sa_t), 1)
-        t.buckets = <bucket_t *> ipf_map((<size_t> t.bucket_mask + 1) * sizeof(bucket_t), 1)
+        t.sas = <sa_t *> map_dense(capacity * sizeof(sa_t))
+        t.buckets = <bucket_t *> map_dense((<size_t> t.bucket_mask + 1) * sizeof(bucket_t))
         t.scratch = new_scratch()
         t.ports = <uint8_t *> calloc(8192, 1)
         if t.sas == NULL or t.buckets == NULL or t.ports == NULL:
@@ -221,16 +113,15 @@ cdef class CoreSAD:
         if t.sas != NULL:
             for i in range(t.high_water):
                 if t.sas[i].flags & SA_IN_USE:
-                    _release_state(t, &t.sas[i])
+                    release_states(t, &t.sas[i])
                     _release(&t.sas[i])
             wipe(t.sas, t.high_water * sizeof(sa_t))
-            munmap(t.sas, t.capacity * sizeof(sa_t))
+            unmap(t.sas, t.capacity * sizeof(sa_t))
         if t.buckets != NULL:
-            munmap(t.buckets, (<size_t> t.bucket_mask + 1) * sizeof(bucket_t))
+            unmap(t.buckets, (<size_t> t.bucket_mask + 1) * sizeof(bucket_t))
         free_scratch(t.scratch)
         free(t.ports)
         free(t.bundles)
-        free_blocks(self)
         wipe(t.pool, sizeof(t.pool))
         wipe(t.work, sizeof(t.work))
 
@@ -338,7 +229,7 @@ cdef class CoreSAD:
                 return
             bundle = self.find_bundle(operator.index(handle))
             if bundle != NULL:
-                _delete_bundle(self, bundle)
+                delete_bundle(&self.table, bundle, self._free_bundles)
             else:
                 _delete(self, self.find(handle))
         finally:
@@ -403,128 +294,6 @@ cdef uint64_t _sequence(seq, bint esn) except? 0:
     return seq
 
 
-cdef Provider _provider(choice):
-    return choice
-
-
-cdef void *context_of(dict contexts, Provider provider) except NULL:
-    """The provider's scratch in `contexts`, made when first asked for."""
-    context = contexts.get(provider)
-    if context is None:
-        context = contexts[provider] = Context(provider)
-    return (<Context> context).ctx
-
-
-cdef void *_context(CoreSAD self, Provider provider) except NULL:
-    return context_of(self._contexts, provider)
-
-
-cdef int _suite(CoreSAD self, sa) except -1:
-    """Number of the suite for this SA's algorithms, bound to providers when first seen."""
-    enc, auth = sa.enc_alg, sa.auth_alg
-    if auth.ah_only:
-        enc, auth = ENCRYPTION[auth.name], AUTHENTICATION["NONE"]      # GMAC is one algorithm, whoever uses it
-    key = (enc.code, auth.code)
-    known = self._suites.get(key)
-    if known is not None:
-        return known
-    choice = self._choose(enc, auth)
-    cipher, mac = choice.cipher, choice.mac
-    cdef int number = self.table.n_suites
-    cdef suite_t *s = &self.table.suites[number]
-    memset(s, 0, sizeof(suite_t))
-    if cipher is not None:
-        s.cipher_ctx = _context(self, cipher)
-        s.cipher = &_provider(cipher).table.cipher[<int> enc.code]
-        s.shape.mac_ofs = (s.cipher.state_len + 63) & ~63
-    if mac is not None:
-        s.mac_ctx = _context(self, mac)
-        s.mac = &_provider(mac).table.mac[<int> auth.code]
-    s.state_len = s.shape.mac_ofs + (0 if s.mac == NULL else (s.mac.state_len + 63) & ~63)
-    s.tail = s.state_len
-    if choice.few is not None:
-        _few(self, s, choice, enc.code, auth.code)
-    # an odd number of lines: with a power of two the same few lines of all states would share few cache sets
-    s.state_len = (s.state_len + 63) & ~63 | 64
-    s.shape.kind = CLASS_MAC if not enc.combined else CLASS_AEAD if enc.encrypts else CLASS_GMAC
-    s.shape.iv_kind = IV_NONE if not enc.iv_len else IV_COUNTER if enc.salt_len else IV_RANDOM
-    s.shape.iv_len = enc.iv_len
-    s.shape.salt_len = enc.salt_len
-    s.shape.align_mask = enc.align - 1
-    s.shape.block = enc.block
-    s.shape.is_ctr = enc.salt_len != 0 and not enc.combined
-    s.shape.is_ccm = enc.name.startswith("AES-CCM")
-    s.shape.mac_len = auth.digest_len
-    if s.mac != NULL or enc.name.startswith("AES-CCM"):      # these have lanes to fill
-        self.table.chunk = CHUNK
-    self._suites[key] = number
-    self.choices.append(choice)
-    self.table.n_suites += 1
-    return number
-
-
-cdef int _few(CoreSAD self, suite_t *s, choice, int enc, int auth) except -1:
-    """Bind the provider that serves small groups."""
-    s.few_ctx = _context(self, choice.few)
-    if choice.few_encrypt or choice.few_decrypt:
-        s.few_cipher = &_provider(choice.few).table.cipher[enc]
-        s.few_encrypt, s.few_decrypt = choice.few_encrypt, choice.few_decrypt
-        s.few_cipher_ofs = s.state_len
-        s.state_len += (s.few_cipher.state_len + 15) & ~15
-    if choice.few_macs:
-        s.few_mac = &_provider(choice.few).table.mac[auth]
-        s.few_macs = choice.few_macs
-        s.few_mac_ofs = s.state_len
-        s.state_len += (s.few_mac.state_len + 15) & ~15
-    return 0
-
-
-cdef int _key(CoreSAD self, sa_t *s, sa, bint outbound) except -1:
-    """Key every state of a new SA; on failure nothing is left."""
-    cdef suite_t *suite = &self.table.suites[s.suite]
-    cdef bytes enc_key = sa.auth_key if sa.auth_alg.ah_only else sa.enc_key, auth_key = sa.auth_key
-    cdef const uint8_t *enc = enc_key
-    cdef const uint8_t *auth = auth_key
-    cdef uint32_t enc_len = <uint32_t> len(enc_key), auth_len = <uint32_t> len(auth_key)
-    cdef bint good = True
-    s.key = _state(self, suite.state_len)
-    if suite.cipher != NULL:
-        good = suite.cipher.key_init(suite.cipher_ctx, s.key, enc, enc_len, outbound)
-    if good and (suite.few_encrypt if outbound else suite.few_decrypt):
-        good = suite.few_cipher.key_init(suite.few_ctx, s.key + suite.few_cipher_ofs, enc, enc_len, outbound)
-    if good and suite.mac != NULL:
-        good = suite.mac.key_init(suite.mac_ctx, s.key + suite.shape.mac_ofs, auth, auth_len, True)
-    if good and suite.few_macs:
-        good = suite.few_mac.key_init(suite.few_ctx, s.key + suite.few_mac_ofs, auth, auth_len, True)
-    if not good:
-        _drop_state(self, s)
-        raise ValueError(f"enc_key or auth_key: the crypto library refused it for {sa.encryption}, {sa.authentication}")
-    return 0
-
-
-cdef int _drop_state(CoreSAD self, sa_t *s) except -1:
-    """Wipe an SA's keyed states and keep the memory for another."""
-    cdef uint32_t size = self.table.suites[s.suite].state_len
-    _release_state(&self.table, s)
-    self._free_states[size].append(<uintptr_t> s.key)
-    return 0
-
-
-cdef uint8_t *_state(CoreSAD self, uint32_t size) except NULL:
-    """Zeroed memory for one SA's keyed states, 64-byte aligned."""
-    cdef list spare = self._free_states.setdefault(size, [])
-    cdef size_t n, i
-    cdef uint8_t *memory
-    if not spare:
-        n = min(max(4, self._count), max(1, CHUNK_BYTES // size))
-        if n * size >= CHUNK_BYTES // 16:
-            n = max(1, (CHUNK_BYTES - 64) // size)
-        memory = new_block(self, n * size)
-        for i in range(n):
-            spare.append(<uintptr_t> memory + (n - 1 - i) * size)
-    return <uint8_t *> <uintptr_t> spare.pop()
-
-
 cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
     cdef table_t *t = &self.table
     cdef uint32_t index
@@ -534,21 +303,21 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
         raise SADFullError(f"the SAD is full: its capacity is {t.capacity} SAs")
     memset(s, 0, sizeof(sa_t))
     _describe(s, sa, outbound)
-    s.suite = <uint8_t> _suite(self, sa)
+    s.suite = <uint8_t> suite_of(self, sa)
     if _usual(s.flags, &t.suites[s.suite].shape):
         s.flags |= SA_USUAL
-    if _duplicate(t, s):
+    if is_duplicate(t, s):
         raise DuplicateSAError(
             f"an {'outbound' if outbound else 'inbound'} SA with SPI 0x{sa.spi:08x}, destination {sa.dst} and protocol "
             f"{sa.protocol} is already there")
-    _key(self, s, sa, outbound)
+    key_states(self, s, sa, outbound)
     s.seq = top
     s.word[1] = <uint64_t> -1 if outbound and sa.esn else <uint64_t> 0xFFFFFFFFU if outbound else 0
     if outbound and not t.random(<uint8_t *> s.word, 8):
-        _drop_state(self, s)
+        drop_states(self, s)
         raise ProviderError("no randomness to be had for the IVs of this SA")
     if not outbound and not _window(s, top):
-        _drop_state(self, s)
+        drop_states(self, s)
         raise MemoryError()
     index = self._free.pop() if self._free else t.high_water
     s.handle = t.sas[index].handle or index + 1
@@ -558,7 +327,7 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
         s.ring = s.word
     if index == t.high_water:
         t.high_water += 1
-    _chain(t, index)
+    put_in_chain(t, index)
     self._count += 1
     if sa.udp_encap is not None and not outbound:
         for port in set(sa.udp_encap):
@@ -653,86 +422,6 @@ cdef void _leave_port(CoreSAD self, uint32_t port):
         self.table.ports[port >> 3] &= ~(1 << (port & 7))
 
 
-cdef bint _duplicate(const table_t *t, const sa_t *s) noexcept:
-    cdef uint32_t at = bucket_of(t, s.spi_be), head
-    cdef const sa_t *other
-    cdef uint32_t what = SA_OUTBOUND | SA_MATCH_SRC | SA_DST_ANY | (0 if s.flags & SA_DST_ANY else SA_V6)
-    while t.buckets[at].head and t.buckets[at].spi_be != s.spi_be:
-        at = (at + 1) & t.bucket_mask
-    head = t.buckets[at].head
-    while head:
-        other = &t.sas[head - 1]
-        if (other.proto == s.proto and (other.flags & what) == (s.flags & what) and memcmp(other.dst, s.dst, 16) == 0
-                and (not s.flags & SA_MATCH_SRC or memcmp(other.src, s.src, 16) == 0)):
-            return True
-        head = other.next
-    return False
-
-
-cdef int _rank(const sa_t *s) noexcept:
-    """Where it belongs in its SPI's chain: longest match first (RFC 4301 sec. 4.1), outbound SAs last."""
-    if s.flags & SA_OUTBOUND:
-        return 3
-    return 2 if s.flags & SA_DST_ANY else 0 if s.flags & SA_MATCH_SRC else 1
-
-
-cdef void _chain(table_t *t, uint32_t index) noexcept:
-    """Put an SA into its SPI's chain, in front of those of its own rank."""
-    cdef sa_t *s = &t.sas[index]
-    cdef uint32_t at = bucket_of(t, s.spi_be)
-    cdef uint32_t *link
-    cdef int rank = _rank(s)
-    while t.buckets[at].head and t.buckets[at].spi_be != s.spi_be:
-        at = (at + 1) & t.bucket_mask
-    t.buckets[at].spi_be = s.spi_be
-    link = &t.buckets[at].head
-    while link[0] and _rank(&t.sas[link[0] - 1]) < rank:
-        link = &t.sas[link[0] - 1].next
-    s.next = link[0]
-    link[0] = index + 1
-
-
-cdef void _unchain(table_t *t, uint32_t index) noexcept:
-    cdef sa_t *s = &t.sas[index]
-    cdef uint32_t at = bucket_of(t, s.spi_be)
-    cdef uint32_t gap, home
-    cdef uint32_t *link
-    while t.buckets[at].spi_be != s.spi_be:
-        at = (at + 1) & t.bucket_mask
-    link = &t.buckets[at].head
-    while link[0] != index + 1:
-        link = &t.sas[link[0] - 1].next
-    link[0] = s.next
-    if t.buckets[at].head:
-        return
-    # the bucket is empty: move up those behind it that were displaced past it
-    gap = at
-    while True:
-        at = (at + 1) & t.bucket_mask
-        if not t.buckets[at].head:
-            break
-        home = bucket_of(t, t.buckets[at].spi_be)
-        if ((at - home) & t.bucket_mask) >= ((at - gap) & t.bucket_mask):
-            t.buckets[gap] = t.buckets[at]
-            gap = at
-    t.buckets[gap].head = 0
-    t.buckets[gap].spi_be = 0
-
-
-cdef void _release_state(table_t *t, sa_t *s) noexcept:
-    """Give back what the providers' states own, then wipe them."""
-    cdef suite_t *suite = &t.suites[s.suite]
-    if suite.cipher != NULL and suite.cipher.key_free != NULL:
-        suite.cipher.key_free(s.key)
-    if suite.mac != NULL and suite.mac.key_free != NULL:
-        suite.mac.key_free(s.key + suite.shape.mac_ofs)
-    if suite.few_cipher != NULL and suite.few_cipher.key_free != NULL:
-        suite.few_cipher.key_free(s.key + suite.few_cipher_ofs)
-    if suite.few_mac != NULL and suite.few_mac.key_free != NULL:
-        suite.few_mac.key_free(s.key + suite.few_mac_ofs)
-    wipe(s.key, suite.state_len)
-
-
 cdef void _release(sa_t *s) noexcept:
     """Give back an SA's own memory."""
     if s.ring != s.word:
@@ -744,7 +433,7 @@ cdef object _delete(CoreSAD self, sa_t *s):
     cdef table_t *t = &self.table
     cdef uint32_t index = <uint32_t> (s - t.sas), i
     cdef int64_t handle = s.handle
-    _unchain(t, index)
+    take_from_chain(t, index)
     if s.flags & SA_UDP and not s.flags & SA_OUTBOUND:
         for port in {s.sport, s.dport}:
             _leave_port(self, port)
@@ -753,9 +442,9 @@ cdef object _delete(CoreSAD self, sa_t *s):
     if s.flags & SA_AH:
         t.n_ah -= 1
     for i in range(t.n_bundles if s.n_bundles else 0):
-        if _in_bundle(&t.bundles[i], index):
-            _delete_bundle(self, &t.bundles[i])
-    _drop_state(self, s)
+        if in_bundle(&t.bundles[i], index):
+            delete_bundle(t, &t.bundles[i], self._free_bundles)
+    drop_states(self, s)
     _release(s)
     wipe(s, sizeof(sa_t))
     self._count -= 1
@@ -764,55 +453,19 @@ cdef object _delete(CoreSAD self, sa_t *s):
         self._free.append(index)
 
 
-# --- bundles ----------------------------------------------------------------------------------------------------------
-
-cdef bint _in_bundle(const bundle_t *bundle, uint32_t index) noexcept:
-    cdef uint32_t r
-    for r in range(bundle.n):
-        if bundle.sa[r] == index:
-            return True
-    return False
-
-
 cdef object _bundle(CoreSAD self, list members):
     cdef table_t *t = &self.table
-    cdef bundle_t fresh
-    cdef bundle_t *grown
+    cdef bundle_t wanted
     cdef sa_t *s
-    cdef uint32_t index, r
-    memset(&fresh, 0, sizeof(fresh))
+    cdef uint32_t index
+    memset(&wanted, 0, sizeof(wanted))
     for member in members:
         s = self.find(member)
         if not s.flags & SA_OUTBOUND:
             raise ValueError(f"handle {member} is an inbound SA, wanted an outbound one")
         index = <uint32_t> (s - t.sas)
-        if _in_bundle(&fresh, index):
+        if in_bundle(&wanted, index):
             raise ValueError(f"handle {member} is there twice: one SA protects a packet once")
-        fresh.sa[fresh.n] = index
-        fresh.n += 1
-    if self._free_bundles:
-        index = self._free_bundles.pop()
-        fresh.handle = t.bundles[index].handle + ((<int64_t> 1) << 32)
-    else:
-        index = t.n_bundles
-        if not index & (index - 1):     # 0 or a power of two: the places are used up
-            grown = <bundle_t *> realloc(t.bundles, (2 * <size_t> index + 1) * sizeof(bundle_t))
-            if grown == NULL:
-                raise MemoryError()
-            t.bundles = grown
-        t.n_bundles += 1
-        fresh.handle = <int64_t> 1 << BUNDLE_BIT | <int64_t> (index + 1)
-    t.bundles[index] = fresh
-    for r in range(fresh.n):
-        t.sas[fresh.sa[r]].n_bundles += 1
-    return fresh.handle
-
-
-cdef int _delete_bundle(CoreSAD self, bundle_t *bundle) except -1:
-    cdef uint32_t r
-    for r in range(bundle.n):
-        self.table.sas[bundle.sa[r]].n_bundles -= 1
-    bundle.n = 0
-    if ((bundle.handle >> 32) & 0x3FFFFFFF) < 0x3FFFFFFF:
-        self._free_bundles.append(<uint32_t> (bundle - self.table.bundles))
-    return 0
+        wanted.sa[wanted.n] = index
+        wanted.n += 1
+    return add_bundle(t, &wanted, self._free_bundles)

@@ -15,10 +15,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from ._bytes cimport be32, prefetch_w, raw32, wipe
-from ._inbound cimport where
 from ._ip cimport ip4_plain, ip_t
+from ._locate cimport locate
 from ._lookup cimport bucket_of, chain_head
-from ._outbound cimport climb_from, climb_t, fits
+from ._outbound_bundles cimport climb_from, climb_t, fits
 from ._types cimport (
     BUNDLE_BIT, N_STATUS, PENDING, SA_AH, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_USUAL,
     bucket_t, bundle_t, found_t, sa_t, table_t,
@@ -228,7 +228,7 @@ cdef void look_inbound(const table_t *whole, stretch_t *own, uint32_t *unit) noe
         if k + AHEAD < own.view.n:
             prefetch_w(own.view.base + own.view.offset[k + AHEAD])
         unit[k] = 0
-        if where(whole, own.view.base + own.view.offset[k], own.view.length[k], &at) != PENDING:
+        if locate(whole, own.view.base + own.view.offset[k], own.view.length[k], &at) != PENDING:
             continue
         spi_be = raw32(at.esp)
         place = place_of(own.table, spi_be)

@@ -162,7 +162,7 @@ cdef struct sa_t:
     uint32_t spi_be
     uint32_t salt             # as the bytes stand in the keying material
     uint64_t seq              # outbound: last sent; inbound: top, the highest authenticated
-    uint64_t word[2]          # inbound: window of up to 64 packets; outbound: XORed into IVs, and the last number there is
+    uint64_t word[2]          # inbound: window of up to 64 packets; outbound: XORed into IVs, and the last number
     uint64_t *ring            # the window's words: word, or memory of its own
     uint8_t *key              # keyed states, made by the suite's providers
     uint32_t flags
