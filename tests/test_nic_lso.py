@@ -17,6 +17,8 @@ import by_hand
 import numpy as np
 import pytest
 from helpers import H, checksum, ipv4, ipv6, keyed
+from nic_cards import AH_SA, CBC, GCM, TUNNEL, outbound
+from nic_cards import sender as nic
 from nic_host import (
     AH,
     ESP,
@@ -36,7 +38,6 @@ from nic_host import (
     scapy_opens,
     tcp_segment,
 )
-from test_nic_tx import AH_SA, CBC, GCM, TUNNEL, nic, outbound
 
 from ipsecfast import SecurityAssociation
 from ipsecfast.ndis.datapath import Datapath
