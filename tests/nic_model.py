@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import replace
 
-from helpers import ipv4, ipv6, keyed
+from helpers import ipv4, ipv6, keyed, udp
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from nic_host import ESP, ah_sealed, sealed
+from nic_host import ESP, UDP, ah_sealed, l4_sum, sealed
 from nic_oids import (
     FAILURE,
     INVALID_DATA,
@@ -67,12 +68,22 @@ class Bundle:
         return seq in self.sent or seq + WINDOW <= max(self.sent, default=0)
 
 
-def received_packet(sa: SecurityAssociation, seq: int) -> bytes:
-    """What a peer sends with a number, its data as long as that says."""
-    data = bytes(range(seq % 40))
+def datagram(version: int, n: int, wrong: bool = False) -> bytes:
+    """UDP with n bytes and a checksum."""
+    made = udp(bytes(range(n)), dport=9)
+    total = l4_sum(version, UDP, made) ^ 0x1234 * wrong
+    return made[:6] + struct.pack(">H", total or 0xFFFF) + made[8:]
+
+
+def version_of(sa: SecurityAssociation) -> int:
+    return 6 if sa.spi == 0x104 else 4
+
+
+def received_packet(sa: SecurityAssociation, seq: int, data: bytes) -> bytes:
+    """What a peer sends with a number."""
     if sa.protocol == "ah":
-        return ah_sealed(sa, data, 253, seq)
-    esp = sealed(sa, data, 253, seq)
+        return ah_sealed(sa, data, UDP, seq)
+    esp = sealed(sa, data, UDP, seq)
     return ipv6(esp, proto=ESP) if sa.spi == 0x104 else ipv4(esp, proto=ESP)
 
 

@@ -14,7 +14,7 @@ from helpers import ipv4, ipv6
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from nic_host import AH as AH_PROTO
-from nic_host import ESP, ah_room, ah_sealed, frame, padded, room
+from nic_host import ESP, UDP, ah_room, ah_sealed, frame, padded, room
 from nic_model import (
     AT_ONCE,
     CAPACITY,
@@ -28,8 +28,10 @@ from nic_model import (
     SEND_REFUSED,
     WHO,
     Bundle,
+    datagram,
     received_packet,
     run_settings,
+    version_of,
 )
 from nic_oids import (
     ABORTED,
@@ -102,7 +104,8 @@ class Card(RuleBasedStateMachine):
         self.card.initialize()
         self.card.bind(self.told.append)
         self.state = PAUSED
-        self.k = read_keywords(self.registry).values["*IPsecOffloadV2"]
+        keywords = read_keywords(self.registry)
+        self.k, self.settings = keywords.values["*IPsecOffloadV2"], keywords.settings()
         self.v4 = self.v6 = 0  # as NDIS_OFFLOAD_ENCAPSULATION has it; 0 is never set
         self.card.restart()
         self.state = RUNNING
@@ -128,6 +131,18 @@ class Card(RuleBasedStateMachine):
     def family(self, sa: SecurityAssociation) -> int:
         """Enabled of its family, as last set."""
         return self.v6 if sa.spi == 0x104 else self.v4
+
+    def sums(self, sa: SecurityAssociation, good: bool, damage: str) -> int:
+        """Slot 0 of a received packet: IPv4's header, and the datagram in it if its IPsec layers are good."""
+        version, word = version_of(sa), 0
+        if self.family(sa) != 1:
+            return 0
+        if version == 4 and self.settings["IPv4Checksum"] & 2:
+            word = 4 if damage == "dst" else 32
+        transmit = [self.settings[f"UDPIPv{v}Checksum"] & 1 and on != 2 for v, on in ((4, self.v4), (6, self.v6))]
+        if good and self.ex and any(transmit) and self.settings[f"UDPIPv{version}Checksum"] & 2:
+            word |= 2 if damage == "sum" else 16
+        return word
 
     def live(self, name: str, way: str, index: int) -> str:
         """One of the bundles in the table most of the time."""
@@ -393,13 +408,14 @@ class Card(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ packets
 
-    @rule(name=NAMES, lo=st.integers(1, 99), damage=st.sampled_from(("", "", "icv", "spi", "dst")))
+    @rule(name=NAMES, lo=st.integers(1, 99), damage=st.sampled_from(("", "", "icv", "spi", "dst", "sum")))
     def receive(self, name: str, lo: int, damage: str) -> None:
         name = self.live(name, "inbound", lo)
         sa = SAS[name]
         bundle = self.bundle(name, "inbound")
         seq = lo | (bundle.hi << 32 if bundle and sa.esn else 0)
-        packet = bytearray(received_packet(sa, seq))
+        data = datagram(version_of(sa), seq % 40, damage == "sum")
+        packet = bytearray(received_packet(sa, seq, data))
         if damage == "icv":
             packet[-1 if sa.protocol == "esp" else 32] ^= 1
         elif damage == "spi":
@@ -416,18 +432,20 @@ class Card(RuleBasedStateMachine):
             return
         assert result is not None
         word = int(result.word[0])
-        if not bundle or not self.enabled(sa) or self.family(sa) != 1 or damage in ("spi", "dst"):
-            assert word == 0 and not batch.oob.any() and batch.frames.to_packets() == [before]
+        checked = bundle and self.enabled(sa) and self.family(sa) == 1 and damage not in ("spi", "dst")
+        assert batch.checksum[0] == self.sums(sa, bool(checked) and damage != "icv", damage)
+        if not checked or not bundle:
+            assert word == 0 and not batch.oob[1:].any() and batch.frames.to_packets() == [before]
             return
-        failed = (2 if sa.protocol == "ah" else 3) << 16 if damage else 0
+        failed = (2 if sa.protocol == "ah" else 3) << 16 if damage == "icv" else 0
         assert word == 2 | failed | bundle.asked
         (after,) = batch.frames.to_packets()
         if failed or sa.protocol == "ah":
             assert after == before and batch.header[0] == 0
         else:
-            text = padded(sa, bytes(range(seq % 40)), 253)
+            text = padded(sa, data, UDP)
             assert sa.icv_len and after[: -sa.icv_len].endswith(text)
-            assert batch.header[0] == 253 | text[-2] << 8 | 1 << 16
+            assert batch.header[0] == UDP | text[-2] << 8 | 1 << 16
 
     @rule(name=NAMES, index=st.integers(0, 9), again=st.integers(0, 4), any_handle=SELDOM)
     def send(self, name: str, index: int, again: int, any_handle: bool) -> None:
@@ -483,6 +501,7 @@ class Card(RuleBasedStateMachine):
         batch = NblBatch.from_frames(before)
         result = self.card.receive(batch)
         assert result is None or (batch.frames.to_packets() == before and batch.ipsec[1] == 0)
+        assert batch.checksum[0] & 0x24 in (0, 0x20) and batch.checksum[1] < 0x40
 
     @rule(name=NAMES)
     def press(self, name: str) -> None:

@@ -29,7 +29,6 @@ from .oid import SA_OIDS, OidRequest, status_of
 from .options import Options
 from .registry import Registry
 from .reporting import datapath_capabilities, miniport_profile
-from .sa_bundle import Enabled
 from .sa_table import SaTable
 from .states import SEND_REFUSALS, AdapterState, Gate
 from .structs import NDIS_BIND_PARAMETERS, NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES, Abi
@@ -300,9 +299,9 @@ class Miniport:
 
     def _apply(self) -> None:
         """Let the datapath and the SA table know what is on."""
-        state = self.configuration.state
-        self.datapath.configure(datapath_capabilities(state))
-        self.sa_table.enable(Enabled.of(state.ipsec_v2))
+        on = datapath_capabilities(self.configuration.state)
+        self.datapath.configure(on)
+        self.sa_table.enable(on)
 
     # OIDs, direct path.
 

@@ -89,6 +89,7 @@ class OffloadState:
     ipsec_v2 : its IPsecOV2 part; all zero when off.
     ipsec_receive_ipv4, ipsec_receive_ipv6 : received packets of the family are to be processed.
     ipsec_send_ipv4, ipsec_send_ipv6 : sent packets with an offload handle are.
+    encapsulation_ipv4, encapsulation_ipv6 : the NDIS_ENCAPSULATION_* bits that are current; all while not set.
     ipsec_encapsulation_ipv4, ipsec_encapsulation_ipv6 : the NDIS_ENCAPSULATION_* bits with which; of received
         packets, where those are to be processed.
     checksum_receive_ipv4, checksum_receive_ipv6 : receive checksum work may be done, as ``offload.Checksum`` says.
@@ -103,6 +104,8 @@ class OffloadState:
     ipsec_receive_ipv6: bool
     ipsec_send_ipv4: bool
     ipsec_send_ipv6: bool
+    encapsulation_ipv4: int
+    encapsulation_ipv6: int
     ipsec_encapsulation_ipv4: int
     ipsec_encapsulation_ipv6: int
     checksum_receive_ipv4: bool
@@ -277,6 +280,8 @@ class Configuration:
             ipsec_receive_ipv6=works[1] and on[1],
             ipsec_send_ipv4=works[0],
             ipsec_send_ipv6=works[1],
+            encapsulation_ipv4=current_encapsulation(ipv4),
+            encapsulation_ipv6=current_encapsulation(ipv6),
             ipsec_encapsulation_ipv4=v2.Encapsulation & current_encapsulation(ipv4) if works[0] else 0,
             ipsec_encapsulation_ipv6=v2.Encapsulation & current_encapsulation(ipv6) if works[1] else 0,
             checksum_receive_ipv4=on[0] and not is_zero(offload.Checksum.IPv4Receive),

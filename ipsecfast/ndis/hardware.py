@@ -97,30 +97,47 @@ class IPsecV1:
 
 @dataclass(frozen=True)
 class Checksum:
-    """Checksums of one family and direction.  ``extensions``: also with IPv4 options or IPv6 extension headers."""
+    """Checksums of one family and direction.
+
+    ``extensions``: also with IPv4 options or IPv6 extension headers.  ``encapsulation``: NDIS_ENCAPSULATION_* bits;
+    None: those of the profile.
+    """
 
     ip: bool = True  # of IPv6 there is none
     tcp: bool = True
     udp: bool = True
     extensions: bool = True
     tcp_options: bool = True
+    encapsulation: int | None = None
 
 
 @dataclass(frozen=True)
 class Lso:
-    """Large send of one version and family.  ``max_size`` in bytes; ``extensions`` as of :class:`Checksum`."""
+    """Large send of one version and family.
+
+    ``max_size``: MaxOffLoadSize, bytes of TCP payload; ``min_segments``: MinSegmentCount, which is for the host to
+    see to; the others as of :class:`Checksum`.
+    """
 
     max_size: int = 0xFFFF
     min_segments: int = 2
     extensions: bool = True
     tcp_options: bool = True
+    encapsulation: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_size", "min_segments"):
+            value = getattr(self, name)
+            if not 0 <= value < 1 << 32:
+                raise ValueError(f"Lso: {name}: got {value}, wanted 0 to 2**32 - 1")
 
 
 @dataclass(frozen=True)
 class HardwareProfile:
     """All task offloads of a card; None is what it can't do.
 
-    ``source`` says where its facts come from; ``encapsulation`` holds for checksums and large sends.
+    ``source`` says where its facts come from; ``encapsulation`` holds for checksums and large sends that don't say
+    theirs.
     """
 
     name: str
