@@ -108,10 +108,10 @@ class Miniport:
         if self.memory.abi is not self.abi:
             raise ValueError(f"memory: got {self.memory.abi.value}, wanted {self.abi.value}")
         self.faults = faults or Faults()
-        self.datapath_options = datapath_options or DatapathOptions()
+        self.datapath_options = (datapath_options or DatapathOptions()).guarded()
         if self.abi is Abi.X86:
             self.datapath_options = replace(self.datapath_options, handle_bits=32)
-        self._gate = Gate()
+        self._gate = Gate(self.datapath_options.iv_generator)
         self._bindings: list[ProtocolBinding] = []
         self._pending: deque[tuple[OidRequest, OnComplete | None]] = deque()
         self._lock = threading.Lock()  # of _pending and _bindings
@@ -293,6 +293,7 @@ class Miniport:
 
     def change_hardware(self, profile: HardwareProfile) -> None:
         """The hardware's set of offloads has changed (a MUX driver's team); capacity stays."""
+        self._gate.check()
         self.profile = miniport_profile(profile, self.provider)
         with self._ordinary:
             self.configuration.change_hardware(self.profile)

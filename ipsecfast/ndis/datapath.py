@@ -20,6 +20,7 @@ from ..errors import DuplicateSAError, SADFullError
 from ..sa import AddressLike, SecurityAssociation
 from ..sad import SAD, SAStatistics
 from .datapath_options import DatapathCapabilities, DatapathOptions
+from .iv_generator import CallLock, IvGenerator
 from .nbl import NblBatch
 from .needs import Needs, needs_of
 
@@ -71,8 +72,9 @@ class Datapath:
             raise TypeError(f"capacity: got {type(capacity).__name__}, wanted an int")
         if not 1 <= capacity <= _MAX_CAPACITY:
             raise ValueError(f"capacity: got {capacity}, wanted 1 to {_MAX_CAPACITY} bundles")
-        self.options = options or DatapathOptions()
-        self._lock = threading.Lock()
+        self.options = (options or DatapathOptions()).guarded()
+        generator = self.options.iv_generator
+        self._lock = CallLock(generator) if isinstance(generator, IvGenerator) else threading.Lock()
         self._sad = SAD(2 * capacity, provider)
         self._table = NicTable(self._sad, capacity, self.options)
         self._secret = os.urandom(32)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .hardware import Checksum, Lso
+from .iv_generator import IvGenerator
 
 __all__ = ["DatapathCapabilities", "DatapathOptions"]
 
@@ -118,6 +119,12 @@ class DatapathOptions:
             raise ValueError(f"lso_memory: got {self.lso_memory!r}, wanted 1 to 2**40 - 1 bytes")
         if self.iv_generator is not None and not callable(self.iv_generator):
             raise TypeError(f"iv_generator: got {type(self.iv_generator).__name__}, wanted a callable or None")
+
+    def guarded(self) -> DatapathOptions:
+        """The same; an ``iv_generator`` is one that can't call its card."""
+        if self.iv_generator is None or isinstance(self.iv_generator, IvGenerator):
+            return self
+        return replace(self, iv_generator=IvGenerator(self.iv_generator))
 
 
 _SWITCHES = (
