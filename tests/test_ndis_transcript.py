@@ -136,6 +136,36 @@ def test_stale_esn() -> None:
     assert [g.status for g in receiver.receive(first.frames + right.frames)] == [OK] * 10
 
 
+@pytest.mark.parametrize("form", ["esp", "ah", "ah and esp", "tunnel", "over tunnel"])
+def test_corrupt_icv_is_what_the_receiving_host_sees(form: str) -> None:
+    """Through host and card on both sides: every frame fails, whatever layers it has, and nothing comes out."""
+    ah = keyed("NULL", "HMAC-SHA256-128", protocol="ah", mode="transport", spi=0xA4)
+    tunnel = keyed("AES-CBC-128", "HMAC-SHA1-96", mode="tunnel", spi=0x7000)
+    bundles = {"esp": [[GCM]], "ah": [[ah]], "ah and esp": [[GCM, ah]], "tunnel": [[tunnel]]}
+    sas = bundles.get(form, [[GCM], [tunnel]])
+    sender, receiver = pair(sender_faults=Faults(corrupt_icv=1.0))
+    out = [sender.add("outbound", *one) for one in sas]
+    inbound = [receiver.add("inbound", *one) for one in sas]
+    sent = sender.send(PACKETS, out[0], tunnel=out[1] if len(out) > 1 else None)
+    got = receiver.receive(sent.frames)
+    assert {g.status for g in got} == {PacketStatus.AUTH_FAILED} and len(got) == len(PACKETS)
+    assert all(g.word >> 16 in (2, 3) and g.packet == one[14:] for g, one in zip(got, sent.frames, strict=True))
+    assert all(window.top == 0 for one in inbound for window in one.windows)
+
+
+def test_stale_esn_of_an_inbound_sa() -> None:
+    """A card that goes by the given half alone fails what comes behind the wrap until its update takes effect."""
+    literal = DatapathOptions(esn="literal")
+    sender, receiver = pair(Faults(stale_esn=2), datapath_options=literal)
+    last = (1 << 32) - 3
+    out, inbound = sender.add("outbound", ESN, seq=last), receiver.add("inbound", ESN, seq=last)
+    before, behind = (sender.send(PACKETS[i : i + 2], out).frames for i in (0, 2))
+    assert [g.status for g in receiver.receive(before)] == [OK] * 2
+    receiver.update(inbound, 0, 1)
+    statuses = [{g.status for g in receiver.receive(behind)} for _ in range(2)]
+    assert statuses == [{PacketStatus.AUTH_FAILED}, {OK}]
+
+
 def test_full_early() -> None:
     host, _ = pair(sender_faults=Faults(full_early=2))
     assert host.capacity == 64
