@@ -9,7 +9,7 @@ from dataclasses import replace
 from helpers import ipv4, ipv6, keyed, udp
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from nic_host import ESP, UDP, ah_sealed, l4_sum, sealed
+from nic_host import ESP, UDP, ah_sealed, frame, l4_sum, sealed, tcp_segment
 from nic_oids import (
     FAILURE,
     INVALID_DATA,
@@ -24,6 +24,7 @@ from ipsecfast.ndis import (
 )
 
 CAPACITY, WINDOW = 4, 1024
+MSS, MAX_LARGE = 700, 3000
 RUNNING, PAUSED = "running", "paused"
 END6 = {"src": "2001:db8::1", "dst": "2001:db8::2"}
 SAS = {
@@ -79,12 +80,19 @@ def version_of(sa: SecurityAssociation) -> int:
     return 6 if sa.spi == 0x104 else 4
 
 
-def received_packet(sa: SecurityAssociation, seq: int, data: bytes) -> bytes:
+def received_packet(sa: SecurityAssociation, seq: int, data: bytes, next_header: int) -> bytes:
     """What a peer sends with a number."""
     if sa.protocol == "ah":
-        return ah_sealed(sa, data, UDP, seq)
-    esp = sealed(sa, data, UDP, seq)
+        return ah_sealed(sa, data, next_header, seq)
+    esp = sealed(sa, data, next_header, seq)
     return ipv6(esp, proto=ESP) if sa.spi == 0x104 else ipv4(esp, proto=ESP)
+
+
+def large_packet(sa: SecurityAssociation, seq: int, size: int) -> tuple[bytes, int]:
+    """An IPv4 frame with so much TCP payload for large send version 2, ESP's header in it, and its word."""
+    head = struct.pack(">II", sa.spi, seq & 0xFFFFFFFF) + bytes(sa.enc_alg.iv_len)
+    segment = tcp_segment(4, bytes(i & 0xFF for i in range(size)), flags=0x10)
+    return frame(ipv4(b"", proto=ESP) + head + segment), MSS | 34 + len(head) << 20 | 1 << 30
 
 
 def run_settings() -> settings:

@@ -20,7 +20,8 @@ from ._checksum cimport sum_copy
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
 from ._nic cimport (
-    NDIS_STATUS_FAILURE, NDIS_STATUS_RESOURCES, NDIS_STATUS_SUCCESS, NIC_ON, NIC_OUTBOUND, ROW_HEADER, ROW_IPSEC, ROW_LARGE_SEND, ROW_TUNNEL,
+    NDIS_STATUS_FAILURE, NDIS_STATUS_RESOURCES, NDIS_STATUS_SUCCESS, NIC_ON, NIC_OUTBOUND,
+    ROW_HEADER, ROW_IPSEC, ROW_LARGE_SEND, ROW_TUNNEL,
     UDP_TRANSPORT,
     bundle_named, lso_caps_t, nic_bundle_t, nic_t,
 )
@@ -209,8 +210,9 @@ cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const
                   int64_t *room) noexcept nogil:
     """Read every large send into `large`, an entry a frame, and count frames and memory after cutting.
 
-    Lists that can't be cut get FAILURE; those whose segments would take more memory than one call may, RESOURCES.  What follows relies on `large` alone, headers and all: the frames may change
-    meanwhile, and of large ones only payload is read again.
+    Lists that can't be cut get FAILURE; those whose segments would take more memory than one call may, RESOURCES.
+    What follows relies on `large` alone, headers and all: the frames may change meanwhile, and of large ones only
+    payload is read again.
     """
     cdef int64_t i, k, low, high, count, size, left = nic.options.lso_memory
     cdef uint64_t word

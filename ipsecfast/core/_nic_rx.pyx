@@ -416,7 +416,8 @@ cdef inline void write_words(const nic_t *nic, uint64_t *oob, int64_t n, const r
                                                          p.encapsulation)
 
 
-cdef void checksums(const nic_t *nic, const view_t *batch, uint64_t *oob, int64_t start, int n, bint raw) noexcept nogil:
+cdef void checksums(const nic_t *nic, const view_t *batch, uint64_t *oob, int64_t start, int n,
+                    bint raw) noexcept nogil:
     """Slot 0 of a chunk."""
     cdef int64_t i
     cdef uint64_t *word
