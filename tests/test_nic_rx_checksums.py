@@ -18,7 +18,7 @@ from nic_cards import AH_SA, GCM, INNER, TUNNEL, flipped, receiver
 from nic_host import ESP, IPIP, UDP, ah_sealed, frame, in_udp, ip, l4_sum, padded, scapy_ipsec, sealed
 
 from ipsecfast import PacketBatch, SecurityAssociation
-from ipsecfast.ndis import Checksum, Datapath, NblBatch
+from ipsecfast.ndis import NDIS_TCP_IP_CHECKSUM_NET_BUFFER_LIST_INFO, Checksum, Datapath, NblBatch
 
 ON = {"checksum_receive_ipv4": Checksum(), "checksum_receive_ipv6": Checksum()}
 TCP_FAILED, UDP_FAILED, IP_FAILED, TCP_GOOD, UDP_GOOD, IP_GOOD = (1 << i for i in range(6))
@@ -75,6 +75,19 @@ def test_receive_checksums_of_plain_frames(version: int, proto: int) -> None:
     assert results(made, one, one + bytes(9), odd) == [good(version, proto)] * 3
     assert results(made, one[14:], medium="null") == [good(version, proto)]
     assert results(receiver(), one) == [0]
+
+
+def test_receive_checksums_by_name() -> None:
+    """The bits are where the structure has them."""
+    names = ("TcpChecksum", "UdpChecksum", "IpChecksum")
+    one = scapy_packet(4, 6)
+    batch = NblBatch.from_frames([frame(one), frame(flipped(one)), frame(flipped(scapy_packet(4, 17), 8))])
+    nic().receive(batch)
+    for i, (failed, succeeded) in enumerate((((0, 0, 0), (1, 0, 1)), ((1, 0, 0), (0, 0, 1)), ((0, 0, 1), (0, 1, 0)))):
+        structure = NDIS_TCP_IP_CHECKSUM_NET_BUFFER_LIST_INFO.from_bytes(batch.checksum[i : i + 1].tobytes())
+        for view in (batch[i], structure.Receive):
+            assert tuple(getattr(view, f"{name}Failed") for name in names) == failed
+            assert tuple(getattr(view, f"{name}Succeeded") for name in names) == succeeded
 
 
 def test_receive_checksum_of_the_ip_header() -> None:
