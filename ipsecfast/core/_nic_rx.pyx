@@ -64,7 +64,6 @@ cdef enum:
 # One packet on its way through the rounds
 cdef struct rx_t:
     uint8_t *ip               # of the outer or the inner header
-    const uint8_t *outer      # of the outer one
     const uint8_t *limit      # end of the packet's memory
     nic_bundle_t *bundle      # whose SAs the layers of this header are
     int64_t length            # bytes from ip on
@@ -77,11 +76,10 @@ cdef struct rx_t:
     bint inner                # at the transport layer inside a tunnel
     bint again                # the other high half is being tried:
     uint64_t other
-    # of the last layer that was good: the IP header in front (NULL: there is none) and what it protects
+    # where checksums are on, of the last layer that was good: the IP header in front (NULL: none) and what it protects
     const uint8_t *front
     const uint8_t *data
     uint32_t data_len
-    uint32_t encapsulation    # of the frame
     uint8_t next_header
 
 
@@ -196,19 +194,26 @@ cdef inline int take(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k) noexcept
         return DONE
     if not mode_allowed(nic, p, b, &w.at):
         return DONE
-    if sa.proto != w.at.proto and not (nic.caps.esp if w.at.proto == IPPROTO_ESP_ else nic.caps.ah):
-        return DONE                  # a protocol that is off: not the NIC's, whoever has its SPI
+    if sa.proto != w.at.proto or (b.ah and sa.proto == IPPROTO_ESP_):
+        return other_protocol(nic, p, b, &w.at)
     p.bundle = b
     if b.flags & NIC_DELETE_REQ:
         p.word |= SA_DELETE_REQ
-    if sa.proto != w.at.proto or (b.ah and sa.proto == IPPROTO_ESP_):
-        return refused(p, CRYPTO_INVALID_PROTOCOL)
     if cut or w.at.esp_len < 8:
         return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
     if b.ah and b.esp and ah_len_of(&w.at) <= w.at.esp_len + 4 and (
             not behind_ah(nic, &w.at, ah_len_of(&w.at), &esp) or raw32(esp.esp) != t.sas[b.esp - 1].spi_be):
         return refused(p, CRYPTO_INVALID_PROTOCOL)
     return fill(t, nic, p, w, sa, k)
+
+
+cdef int other_protocol(const nic_t *nic, rx_t *p, const nic_bundle_t *b, const found_t *at) noexcept nogil:
+    """A packet with a bundle's SPI whose protocol is not the bundle's outermost."""
+    if not (nic.caps.esp if at.proto == IPPROTO_ESP_ else nic.caps.ah):
+        return DONE                  # one that is off: not the NIC's, whoever has its SPI
+    if b.flags & NIC_DELETE_REQ:
+        p.word |= SA_DELETE_REQ
+    return refused(p, CRYPTO_INVALID_PROTOCOL)
 
 
 cdef inline bint mode_allowed(const nic_t *nic, const rx_t *p, const nic_bundle_t *b, const found_t *at) noexcept nogil:
@@ -330,15 +335,21 @@ cdef int go_inside(table_t *t, nic_t *nic, rx_t *p, uint8_t *data, int64_t n, in
     return take(t, nic, p, &t.work[to], to)
 
 
+cdef void protects(rx_t *p, const uint8_t *front, uint8_t next_header, const uint8_t *data, uint32_t n) noexcept nogil:
+    """Note what a good layer stands in front of."""
+    p.front = front
+    p.next_header = next_header
+    p.data = data
+    p.data_len = n
+
+
 cdef int passed_ah(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept nogil:
     """What follows an AH header that has proved right."""
     cdef uint32_t n = ah_len_of(&w.at)
     cdef uint8_t *ah = w.at.esp - 4
     cdef found_t esp
-    p.front = w.at.ip
-    p.data = ah + n
-    p.data_len = w.at.esp_len + 4 - n
-    p.next_header = ah[0]
+    if nic.caps.sums:
+        protects(p, w.at.ip, ah[0], ah + n, w.at.esp_len + 4 - n)
     if p.bundle.esp:
         if not behind_ah(nic, &w.at, n, &esp):       # `take` has looked, but the memory is not ours alone
             return CRYPTO_GENERIC_ERROR
@@ -371,10 +382,8 @@ cdef inline int passed_esp(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k, in
         return CRYPTO_GENERIC_ERROR
     if not nic.caps.any_mode and not p.inner and not mode_on(nic, next_header):
         return as_it_came(t, p, w, k)
-    p.front = w.at.ip
-    p.data = data
-    p.data_len = room - pad_len
-    p.next_header = next_header
+    if nic.caps.sums:
+        protects(p, w.at.ip, next_header, data, room - pad_len)
     p.esp_layers += 1
     if p.esp_layers == 1 or nic.options.innermost_trailer:
         p.header = HEADER_INFO_SET | pad_len << 8 | next_header
@@ -407,13 +416,15 @@ cdef inline int judge(table_t *t, nic_t *nic, rx_t *p, int k, int to) noexcept n
 
 # --- one chunk --------------------------------------------------------------------------------------------------------
 
-cdef inline void write_words(const nic_t *nic, uint64_t *oob, int64_t n, const rx_t *p, int verdict) noexcept nogil:
+cdef inline void write_words(const nic_t *nic, const view_t *batch, uint64_t *oob, const rx_t *p, int verdict,
+                             bint raw) noexcept nogil:
     """Slots 1 and 12, and for now in slot 0 what is behind the layers; the others are zero already."""
-    oob[ROW_IPSEC * n + p.index] = p.word | (<uint32_t> verdict << STATUS_SHIFT if verdict < READY else 0)
-    oob[ROW_HEADER * n + p.index] = p.header if verdict == DONE else 0
+    cdef int64_t n = batch.n, i = p.index
+    oob[ROW_IPSEC * n + i] = p.word | (<uint32_t> verdict << STATUS_SHIFT if verdict < READY else 0)
+    oob[ROW_HEADER * n + i] = p.header if verdict == DONE else 0
     if nic.caps.sums and p.front != NULL:
-        oob[ROW_CHECKSUM * n + p.index] = secured_result(nic, p.outer, p.front, p.next_header, p.data, p.data_len,
-                                                         p.encapsulation)
+        oob[ROW_CHECKSUM * n + i] = secured_result(nic, batch.base + batch.offset[i], batch.length[i], raw, p.front,
+                                                   p.next_header, p.data, p.data_len)
 
 
 cdef void checksums(const nic_t *nic, const view_t *batch, uint64_t *oob, int64_t start, int n,
@@ -454,14 +465,13 @@ cdef void chunk(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, int64_t st
         p.esp_layers = 0
         p.inner = False
         p.again = False
-        p.front = NULL
-        p.outer = p.ip
-        p.encapsulation = encapsulation
+        if nic.caps.sums:
+            p.front = NULL
         verdict = take(t, nic, p, &t.work[m], m)
         if verdict == READY:
             m += 1
         elif verdict != DONE:
-            write_words(nic, oob, batch.n, p, verdict)
+            write_words(nic, batch, oob, p, verdict, raw)
     while m:
         open_chunk(t, t.work, m)
         if t.n_ah:
@@ -478,7 +488,7 @@ cdef void chunk(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, int64_t st
                 packets[m] = p[0]
                 m += 1
             else:
-                write_words(nic, oob, batch.n, p, verdict)
+                write_words(nic, batch, oob, p, verdict, raw)
 
 
 cdef void receive_batch(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, bint raw) noexcept nogil:

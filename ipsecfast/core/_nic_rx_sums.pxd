@@ -93,18 +93,21 @@ cdef inline uint32_t data_result(const sum_caps_t *sums, const uint8_t *ip, uint
     return UDP_FAILED if sum_fold(total) else UDP_SUCCEEDED
 
 
-cdef inline uint32_t secured_result(const nic_t *nic, const uint8_t *outer, const uint8_t *front, uint8_t next_header,
-                                    const uint8_t *data, uint32_t n, uint32_t encapsulation) noexcept nogil:
-    """Of a packet with IPsec layers that were good, but for its outermost header.
+cdef inline uint32_t secured_result(const nic_t *nic, const uint8_t *frame, int64_t length, bint raw,
+                                    const uint8_t *front, uint8_t next_header, const uint8_t *data,
+                                    uint32_t n) noexcept nogil:
+    """Of a frame with IPsec layers that were good, but for its outermost header.
 
     front : the IP header in front of the last of these layers.  data : what that one protects, n bytes.
     """
-    cdef const sum_caps_t *sums = sums_of(nic, front, encapsulation)
-    cdef uint32_t result = 0
+    cdef const sum_caps_t *sums
+    cdef uint32_t encapsulation, result = 0
     cdef ip_t ip
-    if not ip_parse(front, <int64_t> (data - front), &ip):
+    cdef int at = ip_offset(frame, length, raw, &encapsulation)
+    if at < 0 or not ip_parse(front, <int64_t> (data - front), &ip):
         return 0
-    if front != outer and sums != NULL:
+    sums = sums_of(nic, front, encapsulation)
+    if front != frame + at and sums != NULL:
         result = header_result(sums, front)
     if names_ip(next_header):
         front = data
