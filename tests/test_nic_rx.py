@@ -5,9 +5,13 @@ Judges: packets sealed by ``by_hand`` and by scapy.
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +38,7 @@ from nic_host import (
     sealed,
 )
 
+import ipsecfast
 from ipsecfast import PacketBatch
 from ipsecfast.ndis.datapath import DatapathCapabilities
 from ipsecfast.ndis.nbl import NblBatch
@@ -260,3 +265,15 @@ def test_threads() -> None:
     for thread in threads:
         thread.join()
     assert not wrong and len(made) == 1
+
+
+def test_pages_around_the_frames_are_never_touched() -> None:
+    """Frames cut at every length, at the very end and the very start of memory, in a process of their own."""
+    script = Path(__file__).with_name("guard_page_nic.py")
+    home = str(Path(ipsecfast.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": home}
+    )
+    assert done.returncode == 0 and "calls" in done.stdout, (
+        f"ended by {done.returncode} (-11: a page was touched) after:\n{done.stdout[-200:]}{done.stderr}"
+    )
