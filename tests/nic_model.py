@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import replace
 
-from helpers import ipv4, ipv6, keyed
+from helpers import ipv4, ipv6, keyed, udp
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from nic_host import ESP, ah_sealed, sealed
+from nic_host import ESP, UDP, ah_sealed, frame, l4_sum, sealed, tcp_segment
 from nic_oids import (
     FAILURE,
     INVALID_DATA,
@@ -23,6 +24,7 @@ from ipsecfast.ndis import (
 )
 
 CAPACITY, WINDOW = 4, 1024
+MSS, MAX_LARGE = 700, 3000
 RUNNING, PAUSED = "running", "paused"
 END6 = {"src": "2001:db8::1", "dst": "2001:db8::2"}
 SAS = {
@@ -67,13 +69,30 @@ class Bundle:
         return seq in self.sent or seq + WINDOW <= max(self.sent, default=0)
 
 
-def received_packet(sa: SecurityAssociation, seq: int) -> bytes:
-    """What a peer sends with a number, its data as long as that says."""
-    data = bytes(range(seq % 40))
+def datagram(version: int, n: int, wrong: bool = False) -> bytes:
+    """UDP with n bytes and a checksum."""
+    made = udp(bytes(range(n)), dport=9)
+    total = l4_sum(version, UDP, made) ^ 0x1234 * wrong
+    return made[:6] + struct.pack(">H", total or 0xFFFF) + made[8:]
+
+
+def version_of(sa: SecurityAssociation) -> int:
+    return 6 if sa.spi == 0x104 else 4
+
+
+def received_packet(sa: SecurityAssociation, seq: int, data: bytes, next_header: int) -> bytes:
+    """What a peer sends with a number."""
     if sa.protocol == "ah":
-        return ah_sealed(sa, data, 253, seq)
-    esp = sealed(sa, data, 253, seq)
+        return ah_sealed(sa, data, next_header, seq)
+    esp = sealed(sa, data, next_header, seq)
     return ipv6(esp, proto=ESP) if sa.spi == 0x104 else ipv4(esp, proto=ESP)
+
+
+def large_packet(sa: SecurityAssociation, seq: int, size: int) -> tuple[bytes, int]:
+    """An IPv4 frame with so much TCP payload for large send version 2, ESP's header in it, and its word."""
+    head = struct.pack(">II", sa.spi, seq & 0xFFFFFFFF) + bytes(sa.enc_alg.iv_len)
+    segment = tcp_segment(4, bytes(i & 0xFF for i in range(size)), flags=0x10)
+    return frame(ipv4(b"", proto=ESP) + head + segment), MSS | 34 + len(head) << 20 | 1 << 30
 
 
 def run_settings() -> settings:

@@ -52,6 +52,7 @@ from ipsecfast.ndis import (
     NDIS_OFFLOAD,
     Abi,
     DatapathOptions,
+    IPsecV1Operation,
     NdisStatus,
     Oid,
     OidRequest,
@@ -62,6 +63,9 @@ from ipsecfast.ndis import (
     SaProtocol,
     SaRequest,
     StructureError,
+    V1Protocol,
+    V1SaRequest,
+    read_v1_add_sa,
     write_list,
 )
 from ipsecfast.ndis.sa_forms import Forms
@@ -291,6 +295,28 @@ def test_sa_delete_req_leaves_both_sas_working_until_each_delete() -> None:
 
 
 # ---------------------------------------------------------------- paths
+
+
+V1_OIDS = [oid for oid in Oid if oid.name.startswith("OID_TCP_TASK_") and "V2" not in oid.name]
+
+
+@pytest.mark.parametrize("ndis", ["6.0", "6.1", "6.30"])
+@pytest.mark.parametrize("oid", V1_OIDS, ids=lambda oid: oid.name)
+def test_v1_oids_are_not_served(oid: Oid, ndis: str) -> None:
+    """A well-formed V1 request is read by `read_v1_add_sa`, and refused by the card; nothing else changes."""
+    made = card(ndis, on=False)
+    hash_key = V1Protocol(IPsecV1Operation.AUTHENTICATE, 0x1234, integrity=SaAlgorithm(1, bytes(16)))
+    asked = V1SaRequest(True, (hash_key,))
+    octets = asked.to_structure(made.abi).to_bytes()
+    assert read_v1_add_sa(octets, made.abi) == asked
+    before = made.configuration.state
+    request = OidRequest.set(made.memory, oid, octets)
+    assert made.oid_request(request) == NOT_SUPPORTED and request.bytes_done == 0
+    assert made.memory.read(request.address) == octets
+    assert made.oid_request(OidRequest.query(made.memory, oid, 200)) == NOT_SUPPORTED
+    assert made.direct_oid_request(OidRequest.set(made.memory, oid, octets)) == INVALID_OID  # not a direct one
+    assert made.configuration.state is before and not len(made.datapath)
+    assert not any(made.configuration.hardware.IPsecV1.to_bytes())
 
 
 @pytest.mark.parametrize("oid", [ADD, EX, UPDATE, DELETE])

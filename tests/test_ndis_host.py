@@ -12,18 +12,19 @@ from typing import Any
 import pytest
 import vector_files
 from helpers import OK, REPLAYED, SHARED, ipv4, ipv6, keyed, udp
-from nic_host import NATIVE, scapy_opens, tcp_segment
+from nic_host import NATIVE, l4_sum, scapy_opens, tcp_segment
+from nic_oids import small
 
 from ipsecfast import IpsecError, PacketStatus, SADFullError, SecurityAssociation
-from ipsecfast.ndis import DatapathOptions, Host, HostSa, Miniport, NdisError, Options, profile
+from ipsecfast.ndis import DatapathOptions, Host, HostSa, Lso, Miniport, NdisError, Options, profile
 from ipsecfast.ndis.host_frames import ethernet
 
 TAG = b"\x81\x00\x00\x05"
 MODES = ("transport", "tunnel")
 
 
-def card(ndis: str = "6.30", name: str = "full", **fields: Any) -> Miniport:
-    made = Miniport(profile(name), ndis=ndis, **fields)
+def card(ndis: str = "6.30", name: str = "full", hardware: Any = None, **fields: Any) -> Miniport:
+    made = Miniport(hardware or profile(name), ndis=ndis, **fields)
     made.initialize()
     made.restart()
     return made
@@ -219,6 +220,64 @@ def test_udp_esp(mode: Any, version: int) -> None:
     packets = [(ipv6 if version == 6 else ipv4)(b"natted", proto=253)] * 3
     got = receiver.receive(sender.send(packets, out).frames)
     assert [(g.status, g.packet) for g in got] == [(OK, p) for p in packets]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("form", [4, 8])
+def test_udp_esp_of_a_transport_layer_in_a_tunnel(form: int, version: int) -> None:
+    """UDP around the tunnel, or around the transport layer inside it, from host to host over two cards."""
+    ends = {"src": "2001:db8::1", "dst": "2001:db8::2"} if version == 6 else {}
+    outer = (
+        {"src": "2001:db8::1:1", "dst": "2001:db8::1:2"} if version == 6 else {"src": "192.0.2.7", "dst": "192.0.2.8"}
+    )
+    in_udp = {"udp_encap": (4500, 4500)}
+    esp = keyed("AES-CBC-128", "HMAC-SHA1-96", mode="transport", **ends, **(in_udp if form == 8 else {}))
+    tunnel = keyed("AES-GCM-128", mode="tunnel", spi=0x7000, **outer, **(in_udp if form == 4 else {}))
+    sender, receiver = stack(), stack()
+    out_tunnel, out = (sender.add("outbound", sa, udp_esp=form) for sa in (tunnel, esp))
+    for sa in (tunnel, esp):
+        receiver.add("inbound", sa, udp_esp=form)
+    packets = [(ipv6 if version == 6 else ipv4)(udp(bytes(n), dport=9), proto=17) for n in (0, 9, 600)]
+    sent = sender.send(packets, out, tunnel=out_tunnel)
+    assert not sent.status.any()
+    at = 14 + (40 if version == 6 else 20)
+    assert {one[20 if version == 6 else 23] for one in sent.frames} == {17 if form == 4 else 50}
+    assert form == 8 or all(one[at + 2 : at + 4] == b"\x11\x94" for one in sent.frames)
+    got = receiver.receive(sent.frames)
+    assert [(g.status, g.packet, g.word) for g in got] == [(OK, packet, 6) for packet in packets]
+    assert {g.status for g in receiver.receive(sent.frames)} == {REPLAYED}
+    # a card that does not report the form leaves its inner or its outer layer alone
+    other = stack(hardware=small(8, udp_esp=0xF & ~form))
+    with pytest.raises(NdisError, match="NOT_SUPPORTED"):
+        other.add("inbound", tunnel, udp_esp=form)
+    bad = [one[:-30] + bytes([one[-30] ^ 1]) + one[-29:] for one in sent.frames]
+    assert {g.status for g in receiver.receive(bad)} == {PacketStatus.AUTH_FAILED}
+
+
+def test_host_keeps_to_the_limits_of_large_sends() -> None:
+    full = profile("full")
+    made = stack(hardware=replace(full, lso_v2_ipv4=Lso(max_size=5000, min_segments=3)))
+    out = made.add("outbound", keyed("AES-GCM-128", mode="transport"))
+    for size, mss in ((5001, 1000), (2000, 1000), (10, 1000)):
+        with pytest.raises(ValueError, match="wanted at most 5000 bytes and 3 segments or more"):
+            made.send_large(ipv4(tcp_segment(4, bytes(size)), proto=6), out, mss)
+    assert out.numbers == [0]
+    assert len(made.send_large(ipv4(tcp_segment(4, bytes(5000)), proto=6), out, 1000).frames) == 5
+
+
+def test_checksum_results_reach_the_host() -> None:
+    sa = keyed("AES-GCM-128", mode="tunnel")
+    sender, out, receiver, _ = both("6.30", sa)
+    packets = [ipv4(tcp_segment(4, b"sum", seed_len=True), proto=6), ipv4(udp(b"none", dport=9), proto=17)]
+    (seeded, plain) = receiver.receive(sender.send(packets, out).frames)
+    assert (seeded.checksum, plain.checksum) == (0x20 | 0x01, 0x20)
+    whole = (
+        packets[0][:36]
+        + l4_sum(4, 6, packets[0][20:36] + b"\0\0" + packets[0][38:]).to_bytes(2, "big")
+        + packets[0][38:]
+    )
+    (got,) = receiver.receive(sender.send([whole], out).frames)
+    assert (got.status, got.packet, got.checksum) == (OK, whole, 0x20 | 0x08)
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from helpers import keyed
 from nic_host import esp4, frame, ip, room, sealed, tcp_segment
+from nic_model import datagram
 from nic_oids import (
     ABORTED,
     AH,
@@ -47,6 +48,7 @@ from ipsecfast.ndis import (
     IPSEC_OFFLOAD_V2_DELETE_SA,
     NDIS_OFFLOAD,
     AdapterState,
+    Lso,
     Miniport,
     NblBatch,
     NdisStatus,
@@ -323,13 +325,65 @@ def test_a_change_of_hardware_stops_the_sas_that_need_what_is_gone() -> None:
         assert [words(made, esp4(sa)) for sa in sas.values()] == [[DONE]] * 3
 
 
-def test_large_sends_have_the_smallest_limit_of_those_that_are_on() -> None:
-    full = profile("full")
-    assert full.lso_v2_ipv4 is not None and full.lso_v2_ipv6 is not None
-    made = card(hardware=replace(full, lso_v1=None, lso_v2_ipv6=replace(full.lso_v2_ipv6, max_size=4000)))
-    assert made.datapath.capabilities.lso_max_size == 4000
-    assert parameters(made, LsoV2IPv6=1) == SUCCESS
-    assert made.datapath.capabilities.lso_max_size == full.lso_v2_ipv4.max_size
+def test_each_large_send_has_the_limits_that_are_reported() -> None:
+    limits = {
+        "lso_v1": Lso(max_size=3000, min_segments=3, extensions=False, tcp_options=True),
+        "lso_v2_ipv4": Lso(max_size=5000, encapsulation=0x6),
+        "lso_v2_ipv6": Lso(max_size=4000, extensions=True, tcp_options=False),
+    }
+    made = card(hardware=replace(profile("full"), **limits), on=False)
+    for name, lso in limits.items():
+        on = getattr(made.datapath.capabilities, name)
+        assert replace(on, encapsulation=None) == replace(lso, encapsulation=None)
+        assert on.encapsulation == lso.encapsulation or (lso.encapsulation is None and on.encapsulation == 0x1E)
+    sizes = {"lso_v1": (4, 0, 3000), "lso_v2_ipv4": (4, V2, 5000), "lso_v2_ipv6": (6, V2 | V6, 4000)}
+
+    def sent(name: str, over: int) -> bool:
+        version, bits, size = sizes[name]
+        one = large(version, None, STREAM[: size + over])
+        if not bits:
+            one = one[:16] + (len(one) - 14).to_bytes(2, "big") + one[18:]
+        batch = NblBatch.from_frames([one])
+        batch.large_send[:] = MSS | tcp_offset(version) << 20 | bits
+        return bool(made.send(batch).ok)
+
+    assert all(sent(name, 0) and not sent(name, 1) for name in sizes)
+    # one that is switched off, by OID or by its family's encapsulation, changes nothing for the others
+    assert parameters(made, LsoV2IPv4=1) == SUCCESS and [sent(name, 0) for name in sizes] == [True, False, True]
+    assert encapsulation(made, ipv4=0, ipv6=2) == SUCCESS and [sent(name, 0) for name in sizes] == [True, False, False]
+    assert parameters(made, LsoV2IPv4=2) == SUCCESS and sent("lso_v2_ipv4", 0) and not sent("lso_v2_ipv4", 1)
+
+
+def test_protocol_off_by_keyword_is_untouched_whoever_has_its_spi() -> None:
+    made = card(registry=Registry({"*IPsecOffloadV2": 1}))
+    add(made, replace(AH, spi=GCM.spi))
+    assert words(made, esp4(GCM)) == [0]
+    assert parameters(made, IPsecV2=4) == SUCCESS and words(made, esp4(GCM)) == [DONE | 7 << 16]
+
+
+def test_receive_checksums_follow_keywords_and_encapsulation() -> None:
+    registry = Registry({"*UDPChecksumOffloadIPv4": 1, "*TCPChecksumOffloadIPv6": 0})
+    made = card(registry=registry, on=False)
+    add(made, GCM)
+    tcp4, tcp6 = (frame(ip(v, tcp_segment(v, b"data"), 6)) for v in (4, 6))  # their sums are not finished
+    secured = frame(ip(4, sealed(GCM, tcp_segment(4, b"data"), 6), 50))
+    udp4, udp6 = (frame(ip(v, datagram(v, 9), 17)) for v in (4, 6))
+
+    def sums() -> list[int]:
+        batch = NblBatch.from_frames([tcp4, tcp6, udp4, udp6, secured])
+        assert made.receive(batch) is not None
+        return [int(word) for word in batch.checksum]
+
+    good, ip_good, tcp_bad, udp_good = [0] * 5, 0x20, 0x01, 0x10
+    assert sums() == good  # until OID_OFFLOAD_ENCAPSULATION
+    assert encapsulation(made, ipv4=1, ipv6=0) == SUCCESS
+    assert sums() == [ip_good | tcp_bad, 0, ip_good, 0, ip_good | tcp_bad]
+    assert encapsulation(made, ipv4=0, ipv6=1) == SUCCESS
+    assert sums() == [ip_good | tcp_bad, 0, ip_good, udp_good, ip_good | tcp_bad]
+    assert parameters(made, TCPIPv4Checksum=3) == SUCCESS  # 2: receive
+    assert sums()[0] == ip_good | tcp_bad and sums()[4] == ip_good  # no transmit checksum, no coexistence flag
+    assert parameters(made, IPv4Checksum=1) == SUCCESS and sums()[0] == tcp_bad
+    assert encapsulation(made, ipv4=2, ipv6=2) == SUCCESS and sums() == good
 
 
 @pytest.mark.parametrize("version", [4, 6])

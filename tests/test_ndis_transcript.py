@@ -12,7 +12,7 @@ import pytest
 from helpers import OK, REPLAYED, ipv4, keyed
 from nic_host import NATIVE, ah_room, frame, ip, room
 from nic_oids import CBC_SA as CBC
-from nic_oids import small
+from nic_oids import DELETE, small
 
 from ipsecfast import PacketBatch, PacketStatus
 from ipsecfast.ndis import (
@@ -20,9 +20,12 @@ from ipsecfast.ndis import (
     DatapathOptions,
     Faults,
     Host,
+    Lso,
     Miniport,
     NblBatch,
     NdisError,
+    NdisStatus,
+    OidRequest,
     Options,
     Registry,
     profile,
@@ -133,6 +136,36 @@ def test_stale_esn() -> None:
     assert [g.status for g in receiver.receive(first.frames + right.frames)] == [OK] * 10
 
 
+@pytest.mark.parametrize("form", ["esp", "ah", "ah and esp", "tunnel", "over tunnel"])
+def test_corrupt_icv_is_what_the_receiving_host_sees(form: str) -> None:
+    """Through host and card on both sides: every frame fails, whatever layers it has, and nothing comes out."""
+    ah = keyed("NULL", "HMAC-SHA256-128", protocol="ah", mode="transport", spi=0xA4)
+    tunnel = keyed("AES-CBC-128", "HMAC-SHA1-96", mode="tunnel", spi=0x7000)
+    bundles = {"esp": [[GCM]], "ah": [[ah]], "ah and esp": [[GCM, ah]], "tunnel": [[tunnel]]}
+    sas = bundles.get(form, [[GCM], [tunnel]])
+    sender, receiver = pair(sender_faults=Faults(corrupt_icv=1.0))
+    out = [sender.add("outbound", *one) for one in sas]
+    inbound = [receiver.add("inbound", *one) for one in sas]
+    sent = sender.send(PACKETS, out[0], tunnel=out[1] if len(out) > 1 else None)
+    got = receiver.receive(sent.frames)
+    assert {g.status for g in got} == {PacketStatus.AUTH_FAILED} and len(got) == len(PACKETS)
+    assert all(g.word >> 16 in (2, 3) and g.packet == one[14:] for g, one in zip(got, sent.frames, strict=True))
+    assert all(window.top == 0 for one in inbound for window in one.windows)
+
+
+def test_stale_esn_of_an_inbound_sa() -> None:
+    """A card that goes by the given half alone fails what comes behind the wrap until its update takes effect."""
+    literal = DatapathOptions(esn="literal")
+    sender, receiver = pair(Faults(stale_esn=2), datapath_options=literal)
+    last = (1 << 32) - 3
+    out, inbound = sender.add("outbound", ESN, seq=last), receiver.add("inbound", ESN, seq=last)
+    before, behind = (sender.send(PACKETS[i : i + 2], out).frames for i in (0, 2))
+    assert [g.status for g in receiver.receive(before)] == [OK] * 2
+    receiver.update(inbound, 0, 1)
+    statuses = [{g.status for g in receiver.receive(behind)} for _ in range(2)]
+    assert statuses == [{PacketStatus.AUTH_FAILED}, {OK}]
+
+
 def test_full_early() -> None:
     host, _ = pair(sender_faults=Faults(full_early=2))
     assert host.capacity == 64
@@ -220,6 +253,98 @@ def test_replay_gives_identical_results(tmp_path: Path, ndis: str, options: Opti
     assert played.oids == 13 and played.sends == 4 and played.receives == 2
     with pytest.raises(FileExistsError):
         Recorder(path, small(8))
+
+
+def changing(path: Path, **fields: Any) -> list[int]:
+    """A recorded card that is reset in two steps, put to sleep, and changed, with calls in between; its statuses."""
+    statuses: list[int] = []
+    with Recorder(path, small(8), **fields) as card:
+        card.initialize()
+        card.restart()
+        host = Host(card)
+        host.set_encapsulation()
+        out, inbound = host.add("outbound", GCM), host.add("inbound", GCM)
+
+        def traffic() -> None:
+            frames = Host.send(host, PACKETS[:3], out)
+            statuses.extend(frames.status.tolist())
+            statuses.extend(int(g.status) for g in host.receive(frames.frames))
+
+        traffic()
+        if fields.get("options"):
+            asked = OidRequest(DELETE, card.memory.allocate(bytes(24)), 24)
+            card.direct_oid_request(asked, lambda _, status: statuses.append(int(status)))
+        end = card.begin_reset()
+        traffic()
+        with pytest.raises(NdisError, match="NOT_ACCEPTED"):
+            host.delete(inbound)
+        end()
+        with pytest.raises(RuntimeError):
+            end()  # which is not recorded
+        traffic()
+        resume = card.standby()
+        traffic()
+        resume()
+        card.change_hardware(profile("ixgbe"))
+        traffic()
+        card.change_hardware(small(8, esp=False, ah=True, ah_esp=False, udp_esp=0, encryption=0))
+        traffic()
+        card.change_hardware(replace(small(8), lso_v2_ipv4=Lso(max_size=9000, encapsulation=0x2)))
+        traffic()
+        card.pause()
+        card.standby()()
+        card.reset()
+        end = card.begin_reset()
+        card.surprise_removal()
+        with pytest.raises(RuntimeError):
+            end()
+        card.halt()
+        card.initialize()
+        card.restart()
+    return statuses
+
+
+@pytest.mark.parametrize("ndis", ["6.20", "6.30"])
+@pytest.mark.parametrize("fields", [{}, {"options": Options(direct_oids="pending")}])
+def test_replay_of_resets_standby_and_changed_hardware(tmp_path: Path, ndis: str, fields: dict[str, Any]) -> None:
+    path = tmp_path / "card.jsonl"
+    statuses = changing(path, ndis=ndis, **fields)
+    refusals = {int(NdisStatus.NDIS_STATUS_RESET_IN_PROGRESS), int(NdisStatus.NDIS_STATUS_LOW_POWER_STATE)}
+    assert refusals < set(statuses) and (int(NdisStatus.NDIS_STATUS_REQUEST_ABORTED) in statuses) == bool(fields)
+    calls = [json.loads(line)["call"] for line in path.read_text().splitlines()[1:]]
+    for begin, end, n in (("begin_reset", "end_reset", 3), ("standby", "resume", 2)):
+        assert calls.count(begin) == n and calls.count(end) == 2
+    assert calls.count("change_hardware") == 3
+    assert replay(path).calls == len(calls)
+    # what a reset lets through, or a change of hardware takes away, is compared
+    lines = path.read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if '"call":"change_hardware"' in line)
+    entry = json.loads(lines[at])
+    entry["profile"]["ipsec_v2"] = None
+    (tmp_path / "other.jsonl").write_text("\n".join([*lines[:at], json.dumps(entry), *lines[at + 1 :]]))
+    with pytest.raises(ReplayError, match=f":{at + 1}: change_hardware gives something else"):
+        replay(tmp_path / "other.jsonl")
+    assert redact(path, tmp_path / "clean.jsonl") == len(calls)
+
+
+def test_replay_of_an_end_without_a_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "card.jsonl"
+    changing(path)
+    lines = path.read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if '"call":"begin_reset"' in line)
+    end = next(i for i, line in enumerate(lines) if '"call":"end_reset"' in line)
+    path.write_text("\n".join([*lines[:at], lines[end]]))
+    with pytest.raises(ReplayError, match=f":{at + 1}: end_reset: no such call"):
+        replay(path)
+    for call, damage in (
+        ("receive", {"in": None}),
+        ("oid_request", {"request": {"oid": 1, "junk": 2}}),
+        ("restart", {"call": "pause"}),
+    ):
+        i = next(i for i, line in enumerate(lines) if f'"call":"{call}"' in line)
+        path.write_text("\n".join([*lines[:i], json.dumps(json.loads(lines[i]) | damage)]))
+        with pytest.raises(ReplayError, match=f":{i + 1}: .* can't be played"):
+            replay(path)
 
 
 def test_replay_with_faults(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ cdef enum:
 cdef enum:
     NDIS_STATUS_SUCCESS = 0
     NDIS_STATUS_FAILURE = 0xC0000001U
+    NDIS_STATUS_RESOURCES = 0xC000009AU
 
 cdef enum:
     # nic_bundle_t.flags
@@ -49,29 +50,48 @@ cdef enum:
     ROW_TUNNEL = 3
     ROW_HEADER = 4
 
+# Large sends of one version and family (hardware.Lso)
+cdef struct lso_caps_t:
+    uint32_t encapsulation    # 0: off
+    uint32_t min_segments
+    int64_t max_size
+    bint extensions           # with IPv4 options or IPv6 extension headers
+    bint tcp_options
+
+# Receive checksums of one family (hardware.Checksum)
+cdef struct sum_caps_t:
+    uint32_t encapsulation    # 0: off
+    bint ip
+    bint tcp
+    bint udp
+    bint extensions
+    bint tcp_options
+
 # What is switched on (DatapathCapabilities)
 cdef struct nic_caps_t:
     uint32_t receive4         # encapsulations
     uint32_t receive6
-    uint32_t encapsulation    # for sends of IPv4
+    uint32_t encapsulation4   # for sends
     uint32_t encapsulation6
     uint32_t udp_esp
     uint32_t checksum
-    int64_t lso_max_size
+    lso_caps_t lso_v1
+    lso_caps_t lso_v2_4
+    lso_caps_t lso_v2_6
+    sum_caps_t sums4
+    sum_caps_t sums6
+    bint sums                 # of either family
     bint send
     bint ipv6
     bint options4
     bint headers6
     bint ah
     bint esp
-    bint ah_esp
     bint transport
     bint tunnel
+    bint any_mode             # transport and tunnel
     bint both
     bint lso
-    bint lso_v1
-    bint lso_v2_4
-    bint lso_v2_6
     bint tcp
     bint udp
 
@@ -84,7 +104,9 @@ cdef struct nic_options_t:
     bint plaintext
     bint strict_offsets
     bint udp6_zero
+    bint strict_segments
     uint32_t sent_window
+    int64_t lso_memory        # bytes of segments that one call may make
 
 # Beside each sa_t, under the same index
 cdef struct nic_sa_t:

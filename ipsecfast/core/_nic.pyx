@@ -32,7 +32,8 @@ cdef extern from "Python.h":
 
 cdef enum:
     WRAP_ZONE = 0x40000000    # as the receive path's
-    ARENAS = 4                # blocks of segments' memory that are kept
+    ARENAS = 4                # blocks of segments' memory that are kept ...
+    KEPT = 1 << 25            # ... and bytes of the largest
 
 
 cdef class NicTable:
@@ -74,6 +75,8 @@ cdef class NicTable:
         nic.options.strict_offsets = options.strict_offsets
         nic.options.udp6_zero = options.udp6_zero_checksum
         nic.options.sent_window = options.sent_window
+        nic.options.strict_segments = options.strict_segments
+        nic.options.lso_memory = options.lso_memory
         self._generator = options.iv_generator
         nic.generator = <void *> self._generator if self._generator is not None else NULL
 
@@ -95,22 +98,27 @@ cdef class NicTable:
         cdef nic_caps_t *c = &self.nic.caps
         c.receive4 = caps.receive_ipv4
         c.receive6 = caps.receive_ipv6
-        c.encapsulation = caps.send_ipv4
+        c.encapsulation4 = caps.send_ipv4
         c.encapsulation6 = caps.send_ipv6
         c.udp_esp = caps.udp_esp
         c.checksum = caps.checksum
-        c.lso_max_size = caps.lso_max_size
         c.send = caps.send_ipv4 or caps.send_ipv6
         c.ipv6 = caps.ipv6
         c.options4 = caps.ipv4_options
         c.headers6 = caps.ipv6_extension_headers
+        c.esp = caps.esp
+        c.ah = caps.ah
         c.transport = caps.transport
         c.tunnel = caps.tunnel
+        c.any_mode = caps.transport and caps.tunnel
         c.both = caps.transport_tunnel_combined
         c.lso = caps.lso
-        c.lso_v1 = caps.lso_v1
-        c.lso_v2_4 = caps.lso_v2_ipv4
-        c.lso_v2_6 = caps.lso_v2_ipv6
+        c.lso_v1 = _lso_caps(caps.lso_v1)
+        c.lso_v2_4 = _lso_caps(caps.lso_v2_ipv4)
+        c.lso_v2_6 = _lso_caps(caps.lso_v2_ipv6)
+        c.sums4 = _sum_caps(caps.checksum_receive_ipv4)
+        c.sums6 = _sum_caps(caps.checksum_receive_ipv6)
+        c.sums = c.sums4.encapsulation != 0 or c.sums6.encapsulation != 0
         c.tcp = caps.tcp_coexistence
         c.udp = caps.udp_coexistence
 
@@ -118,6 +126,8 @@ cdef class NicTable:
         """Memory for segments: that of an earlier large send which nobody has any more, or new one."""
         cdef Py_ssize_t i
         cdef PyObject *at
+        if size > KEPT:
+            return bytearray(size)
         for i in range(len(self._arenas)):
             at = PyList_GET_ITEM(self._arenas, i)
             if Py_REFCNT(at) == 1 and len(<object> at) >= size:
@@ -256,6 +266,35 @@ cdef class NicTable:
             if self.nic.handles[at].handle == value and self.nic.handles[at].bundle:
                 return &self.nic.handles[at]
         raise KeyError(f"handle {handle} names no bundle of this NIC")
+
+
+cdef lso_caps_t _lso_caps(lso) except *:
+    cdef lso_caps_t caps
+    memset(&caps, 0, sizeof(caps))
+    if lso is not None:
+        caps.encapsulation = _encapsulation(lso)
+        caps.min_segments = lso.min_segments
+        caps.max_size = lso.max_size
+        caps.extensions = lso.extensions
+        caps.tcp_options = lso.tcp_options
+    return caps
+
+
+cdef sum_caps_t _sum_caps(sums) except *:
+    cdef sum_caps_t caps
+    memset(&caps, 0, sizeof(caps))
+    if sums is not None:
+        caps.encapsulation = _encapsulation(sums)
+        caps.ip = sums.ip
+        caps.tcp = sums.tcp
+        caps.udp = sums.udp
+        caps.extensions = sums.extensions
+        caps.tcp_options = sums.tcp_options
+    return caps
+
+
+cdef uint32_t _encapsulation(offload) except? 0:
+    return 0xFFFFFFFFU if offload.encapsulation is None else offload.encapsulation
 
 
 cdef void _flag(nic_bundle_t *b, uint32_t flag, bint on) noexcept:

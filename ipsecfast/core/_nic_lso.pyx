@@ -20,9 +20,10 @@ from ._checksum cimport sum_copy
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
 from ._nic cimport (
-    NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_ON, NIC_OUTBOUND, ROW_HEADER, ROW_IPSEC, ROW_LARGE_SEND, ROW_TUNNEL,
+    NDIS_STATUS_FAILURE, NDIS_STATUS_RESOURCES, NDIS_STATUS_SUCCESS, NIC_ON, NIC_OUTBOUND,
+    ROW_HEADER, ROW_IPSEC, ROW_LARGE_SEND, ROW_TUNNEL,
     UDP_TRANSPORT,
-    bundle_named, nic_bundle_t, nic_t,
+    bundle_named, lso_caps_t, nic_bundle_t, nic_t,
 )
 from ._nic_parse cimport served
 from ._types cimport IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, sa_t, shape_t, table_t, view_t
@@ -58,13 +59,13 @@ cdef bint has_large_send(const uint64_t *oob, int64_t n) noexcept nogil:
     return (found & MSS_MASK) != 0
 
 
-cdef bint allowed(const nic_t *nic, uint64_t word, uint8_t version) noexcept nogil:
-    """Is this kind of large send on?"""
+cdef const lso_caps_t *limits_of(const nic_t *nic, uint64_t word, uint8_t version) noexcept nogil:
+    """What this kind of large send may be; NULL: there is no such kind."""
     if not word & TYPE_V2:
-        return nic.caps.lso_v1 and version == 4
+        return &nic.caps.lso_v1 if version == 4 else NULL
     if ((word & IP_VERSION_6) != 0) != (version == 6):
-        return False
-    return nic.caps.lso_v2_6 if version == 6 else nic.caps.lso_v2_4
+        return NULL
+    return &nic.caps.lso_v2_6 if version == 6 else &nic.caps.lso_v2_4
 
 
 cdef bint parse_ip(const nic_t *nic, const uint8_t *ip, int64_t length, bint v2, bint secured,
@@ -95,6 +96,7 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
     cdef int64_t length = batch.length[at], copied = min(length, <int64_t> HEAD_ROOM)
     cdef const uint8_t *frame = big.headers
     cdef nic_bundle_t *b = NULL
+    cdef const lso_caps_t *limits
     cdef const sa_t *sa
     cdef const shape_t *shape
     cdef ip_t ip
@@ -105,11 +107,16 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
     big.frame = batch.base + batch.offset[at]
     memcpy(big.headers, big.frame, copied)
     offset = ip_offset(frame, copied, raw, &encapsulation)
-    if offset < 0 or oob[ROW_TUNNEL * n + i] or not allowed(nic, word, frame[offset] >> 4):
+    if offset < 0 or oob[ROW_TUNNEL * n + i]:
+        return False
+    limits = limits_of(nic, word, frame[offset] >> 4)
+    if limits == NULL or not encapsulation & limits.encapsulation:
         return False
     if handle:
         b = bundle_named(nic, handle)
         if b == NULL or (b.flags & (NIC_ON | NIC_OUTBOUND)) != (NIC_ON | NIC_OUTBOUND) or not nic.caps.lso:
+            return False
+        if not nic.caps.transport:
             return False
         if not nic.caps.send or (b.udp_esp and not b.udp_esp & UDP_TRANSPORT):
             return False
@@ -118,6 +125,8 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
     big.ip = offset
     big.version = frame[offset] >> 4
     if not parse_ip(nic, frame + offset, copied - offset, big.v2, b != NULL, &ip):
+        return False
+    if ip.hdr_len > <uint32_t> (20 if big.version == 4 else 40) and not limits.extensions:
         return False
     if ip.total:
         if ip.total > length - offset:
@@ -156,7 +165,7 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
     # the host says where TCP is, which counts where destination options stand in front of it
     hinted = <uint32_t> (word >> OFFSET_SHIFT) & OFFSET_MASK
     if proto == IPPROTO_DSTOPTS_ and b != NULL:
-        if hinted < expected + 8:
+        if hinted < expected + 8 or not limits.extensions:
             return False
         expected = hinted
     elif proto != IPPROTO_TCP_ or (hinted and hinted != expected):
@@ -172,7 +181,9 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
     big.tcp_sum += raw16(frame + expected + 14)
     big.tcp_sum -= raw32(frame + expected + 12)
     big.payload = length - big.head - filler
-    if big.payload < 1 or big.payload > nic.caps.lso_max_size:
+    if big.payload < 1 or big.payload > limits.max_size or (big.head > expected + 20 and not limits.tcp_options):
+        return False
+    if nic.options.strict_segments and (big.payload + big.mss - 1) // big.mss < limits.min_segments:
         return False
     if frame[expected + 13] & (SYN | RST | URG):
         return False
@@ -199,10 +210,11 @@ cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const
                   int64_t *room) noexcept nogil:
     """Read every large send into `large`, an entry a frame, and count frames and memory after cutting.
 
-    Lists that can't be cut get FAILURE.  What follows relies on `large` alone, headers and all: the frames may change
-    meanwhile, and of large ones only payload is read again.
+    Lists that can't be cut get FAILURE; those whose segments would take more memory than one call may, RESOURCES.
+    What follows relies on `large` alone, headers and all: the frames may change meanwhile, and of large ones only
+    payload is read again.
     """
-    cdef int64_t i, k, low, high, count, size
+    cdef int64_t i, k, low, high, count, size, left = nic.options.lso_memory
     cdef uint64_t word
     cdef large_t *big
     segments[0] = 0
@@ -231,7 +243,12 @@ cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const
                 size += (big.payload // big.mss) * <int64_t> slot(frame_len(big, big.mss))
                 if big.payload % big.mss:
                     size += slot(frame_len(big, <uint32_t> (big.payload % big.mss)))
+                if size > left:
+                    status[i] = NDIS_STATUS_RESOURCES
+                    break
         if status[i] == NDIS_STATUS_SUCCESS:
+            if word & MSS_MASK:
+                left -= size
             segments[0] += count
             room[0] += size
 

@@ -12,7 +12,7 @@ from ._nic cimport (
     ROW_TUNNEL,
     bundle_named, nic_bundle_t, nic_t,
 )
-from ._nic_parse cimport behind_ah, names_ip, served
+from ._nic_parse cimport behind_ah, mode_on, names_ip, served
 from ._types cimport (
     IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, SA_ESN, found_t, sa_t, shape_t, table_t, view_t,
 )
@@ -192,12 +192,12 @@ cdef inline bint plan(const table_t *t, const nic_t *nic, const view_t *batch, i
     if offset < 0:
         return False
     tx.ip = tx.frame + offset
-    if not encapsulation & (nic.caps.encapsulation6 if tx.ip[0] >> 4 == 6 else nic.caps.encapsulation):
+    if not encapsulation & (nic.caps.encapsulation6 if tx.ip[0] >> 4 == 6 else nic.caps.encapsulation4):
         return False
     if not place(t, nic, wish.outer, tx.ip, tx.length - offset, False, tx):
         return False
     if wish.cross_check and wish.header and not agrees(nic, wish, tx):
         return False
     if wish.inner == NULL:
-        return True
+        return nic.caps.any_mode or mode_on(nic, tx.next_header)
     return names_ip(tx.next_header) and place(t, nic, wish.inner, tx.data, tx.data_len, True, tx)

@@ -10,6 +10,8 @@ packets at once; a packet takes part in one round for each of its layers:
 are written, once its ICV has proved right; a packet whose ICV is wrong stays bit for bit as it came, and so does every
 packet that is none of the NIC's.
 
+Receive checksums come last, when they are on; `_nic_rx_sums` says what of.
+
 No replay check, no stripping, nothing is dropped: that is the host's.
 """
 
@@ -25,102 +27,18 @@ from ._lookup cimport chain_head, same_destination, same_source
 from ._nic cimport (
     INNER_PLAIN, INNER_UDP, NIC_DELETE_REQ, NIC_HINT_TRANSPORT, NIC_HINT_TUNNEL, NIC_LEARNED_TUNNEL, NIC_MATCH_SRC,
     NIC_ON, NIC_V6,
-    OUTER_PLAIN, OUTER_UDP, ROW_HEADER, ROW_IPSEC, UDP_TRANSPORT_OVER_TUNNEL, UDP_TRANSPORT_OVER_UDP_TUNNEL,
-    UDP_TUNNEL,
-    bundle_of, nic_bundle_t, nic_sa_t, nic_t,
+    OUTER_PLAIN, OUTER_UDP, ROW_CHECKSUM, ROW_HEADER, ROW_IPSEC,
+    UDP_TRANSPORT_OVER_TUNNEL, UDP_TRANSPORT_OVER_UDP_TUNNEL, UDP_TUNNEL,
+    bundle_of, nic_bundle_t, nic_t,
 )
-from ._nic_parse cimport behind_ah, names_ip, served
+from ._nic_esn cimport another_number, mark, number
+from ._nic_parse cimport behind_ah, mode_on, names_ip, served
+from ._nic_rx_sums cimport frame_result, secured_result
 from ._types cimport (
     CHUNK, CLASS_AEAD, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, PENDING,
     SA_DST_ANY, SA_ESN, SA_OUTBOUND, SCRATCH, ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_MALFORMED,
     found_t, op_t, sa_t, shape_t, suite_t, table_t, view_t, work_t,
 )
-
-cdef enum:
-    # slot 1, receive
-    SA_DELETE_REQ = 1
-    CRYPTO_DONE = 2
-    NEXT_CRYPTO_DONE = 4
-    STATUS_SHIFT = 16
-    # CryptoStatus
-    CRYPTO_SUCCESS = 0
-    CRYPTO_GENERIC_ERROR = 1
-    CRYPTO_TRANSPORT_AH_AUTH_FAILED = 2
-    CRYPTO_TRANSPORT_ESP_AUTH_FAILED = 3
-    CRYPTO_TUNNEL_AH_AUTH_FAILED = 4
-    CRYPTO_TUNNEL_ESP_AUTH_FAILED = 5
-    CRYPTO_INVALID_PACKET_SYNTAX = 6
-    CRYPTO_INVALID_PROTOCOL = 7
-    # what becomes of a packet next; below READY: a CryptoStatus, and done
-    READY = 0x100
-    DONE = 0x101
-    # slot 12, receive
-    HEADER_INFO_SET = 0x10000
-
-cdef enum:
-    WRAP_ZONE = 0x40000000    # so near to a wrap of the low half other high halves come into question
-
-# One packet on its way through the rounds
-cdef struct rx_t:
-    uint8_t *ip               # of the outer or the inner header
-    const uint8_t *limit      # end of the packet's memory
-    nic_bundle_t *bundle      # whose SAs the layers of this header are
-    int64_t length            # bytes from ip on
-    int64_t index
-    uint32_t word             # slot 1 so far
-    uint32_t header           # slot 12 so far
-    uint32_t udp              # this header's ESP is in UDP
-    uint32_t outer_udp        # the outer one's was
-    uint32_t esp_layers       # decrypted so far
-    bint inner                # at the transport layer inside a tunnel
-    bint again                # the other high half is being tried:
-    uint64_t other
-
-
-# --- sequence numbers -------------------------------------------------------------------------------------------------
-
-cdef inline uint64_t number(const nic_t *nic, const nic_sa_t *own, const sa_t *sa, uint32_t lo) noexcept nogil:
-    """The 64-bit number of a packet of an ESN SA: the host's high half, or near a wrap its neighbour."""
-    cdef uint32_t high = own.seq_hi, top_lo
-    if nic.options.esn_literal or not own.seen:
-        return <uint64_t> high << 32 | lo
-    high = <uint32_t> (sa.seq >> 32)
-    top_lo = <uint32_t> sa.seq
-    if top_lo >= 0xFFFFFFFFU - WRAP_ZONE and lo < WRAP_ZONE:
-        high += 1
-    elif top_lo < WRAP_ZONE and lo >= 0xFFFFFFFFU - WRAP_ZONE and high:
-        high -= 1
-    return <uint64_t> high << 32 | lo
-
-
-cdef bint another_number(const nic_t *nic, const nic_sa_t *own, const sa_t *sa, uint64_t *seq) noexcept nogil:
-    """Near a wrap, the other number that a packet whose ICV was wrong may have; False if there is none."""
-    cdef uint32_t lo = <uint32_t> seq[0]
-    cdef uint64_t now = number(nic, own, sa, lo)
-    cdef uint32_t high = <uint32_t> (now >> 32)
-    if nic.options.esn_literal or (lo >= WRAP_ZONE and lo < 0xFFFFFFFFU - WRAP_ZONE):
-        return False
-    if now == seq[0]:                # else packets of the same chunk have told more since
-        if own.seen:
-            if high == <uint32_t> (sa.seq >> 32):
-                return False
-            high = <uint32_t> (sa.seq >> 32)
-        elif lo < WRAP_ZONE:
-            high += 1
-        elif high == 0:
-            return False
-        else:
-            high -= 1
-    seq[0] = <uint64_t> high << 32 | lo
-    return True
-
-
-cdef inline void mark(nic_sa_t *own, sa_t *sa, uint64_t seq) noexcept nogil:
-    """Keep the highest authenticated number."""
-    if seq > sa.seq or not own.seen:
-        sa.seq = seq
-    own.seen = True
-
 
 # --- lookup -----------------------------------------------------------------------------------------------------------
 
@@ -233,11 +151,11 @@ cdef inline int take(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k) noexcept
         return DONE
     if not mode_allowed(nic, p, b, &w.at):
         return DONE
+    if sa.proto != w.at.proto or (b.ah and sa.proto == IPPROTO_ESP_):
+        return other_protocol(nic, p, b, &w.at)
     p.bundle = b
     if b.flags & NIC_DELETE_REQ:
         p.word |= SA_DELETE_REQ
-    if sa.proto != w.at.proto or (b.ah and sa.proto == IPPROTO_ESP_):
-        return refused(p, CRYPTO_INVALID_PROTOCOL)
     if cut or w.at.esp_len < 8:
         return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
     if b.ah and b.esp and ah_len_of(&w.at) <= w.at.esp_len + 4 and (
@@ -246,23 +164,34 @@ cdef inline int take(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k) noexcept
     return fill(t, nic, p, w, sa, k)
 
 
+cdef int other_protocol(const nic_t *nic, rx_t *p, const nic_bundle_t *b, const found_t *at) noexcept nogil:
+    """A packet with a bundle's SPI whose protocol is not the bundle's outermost."""
+    if not (nic.caps.esp if at.proto == IPPROTO_ESP_ else nic.caps.ah):
+        return DONE                  # one that is off: not the NIC's, whoever has its SPI
+    if b.flags & NIC_DELETE_REQ:
+        p.word |= SA_DELETE_REQ
+    return refused(p, CRYPTO_INVALID_PROTOCOL)
+
+
 cdef inline bint mode_allowed(const nic_t *nic, const rx_t *p, const nic_bundle_t *b, const found_t *at) noexcept nogil:
     """Is the packet's mode, where it can be seen before decryption, one that is advertised?"""
     if p.inner:
         # a tunnel in a tunnel is more than the NIC takes
         return nic.caps.transport and not b.flags & NIC_HINT_TUNNEL and not (
             at.proto == IPPROTO_AH_ and names_ip((at.esp - 4)[0]))
-    if nic.caps.transport and nic.caps.tunnel:
-        return True
-    return nic.caps.tunnel if tunnel(nic, p, b, at) else nic.caps.transport
+    if nic.caps.any_mode or at.proto != IPPROTO_AH_ or b.esp:
+        return True                  # of ESP `passed_esp` asks again, when its trailer can be read
+    return mode_on(nic, (at.esp - 4)[0])
 
 
 cdef bint tunnel(const nic_t *nic, const rx_t *p, const nic_bundle_t *b, const found_t *at) noexcept nogil:
     """Does a packet that says nothing of its mode any more count as a tunnel's?"""
     if p.inner or b.flags & NIC_HINT_TRANSPORT:
         return False
-    if b.flags & NIC_HINT_TUNNEL:
+    if b.flags & NIC_HINT_TUNNEL or not nic.caps.transport:
         return True
+    if not nic.caps.tunnel:
+        return False
     if b.udp_esp & (UDP_TUNNEL | UDP_TRANSPORT_OVER_UDP_TUNNEL | UDP_TRANSPORT_OVER_TUNNEL):
         return True
     if at.proto == IPPROTO_AH_ and not b.esp:
@@ -286,7 +215,7 @@ cdef inline int fill(table_t *t, nic_t *nic, rx_t *p, work_t *w, sa_t *sa, int k
     w.suite = sa.suite
     w.status = PENDING
     w.seq = lo
-    if suite.shape.kind == CLASS_AEAD and not esn and not suite.shape.is_ccm:
+    if suite.shape.kind == CLASS_AEAD and not esn and not suite.shape.is_ccm and nic.caps.any_mode:
         # most packets of most users: the same code with most of its questions answered
         aead.kind = CLASS_AEAD
         aead.iv_len = 8
@@ -302,7 +231,7 @@ cdef inline int fill(table_t *t, nic_t *nic, rx_t *p, work_t *w, sa_t *sa, int k
         if not esp_fits(sa, &suite.shape, &w.at):
             return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
         esp_ops(w, sa, &suite.shape, esn, w.at.esp, w.at.esp_len, w.seq)
-        if suite.shape.is_ccm:
+        if suite.shape.is_ccm or not nic.caps.any_mode:
             memcpy(t.scratch + k * SCRATCH, w.cipher.text, w.cipher.text_len)
         return READY
     if not ah_fits(sa, &suite.shape, &w.at) or not ah_ops(
@@ -363,11 +292,21 @@ cdef int go_inside(table_t *t, nic_t *nic, rx_t *p, uint8_t *data, int64_t n, in
     return take(t, nic, p, &t.work[to], to)
 
 
+cdef void protects(rx_t *p, const uint8_t *front, uint8_t next_header, const uint8_t *data, uint32_t n) noexcept nogil:
+    """Note what a good layer stands in front of."""
+    p.front = front
+    p.next_header = next_header
+    p.data = data
+    p.data_len = n
+
+
 cdef int passed_ah(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept nogil:
     """What follows an AH header that has proved right."""
     cdef uint32_t n = ah_len_of(&w.at)
     cdef uint8_t *ah = w.at.esp - 4
     cdef found_t esp
+    if nic.caps.sums:
+        protects(p, w.at.ip, ah[0], ah + n, w.at.esp_len + 4 - n)
     if p.bundle.esp:
         if not behind_ah(nic, &w.at, n, &esp):       # `take` has looked, but the memory is not ours alone
             return CRYPTO_GENERIC_ERROR
@@ -379,7 +318,17 @@ cdef int passed_ah(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept 
     return go_inside(t, nic, p, ah + n, w.at.esp_len + 4 - n, to)
 
 
-cdef inline int passed_esp(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept nogil:
+cdef int as_it_came(table_t *t, rx_t *p, work_t *w, int k) noexcept nogil:
+    """A packet of a mode that is off, which only its trailer has told: the NIC has done nothing."""
+    memcpy(w.cipher.text, t.scratch + k * SCRATCH, w.cipher.text_len)
+    w.sa.packets -= 1
+    w.sa.bytes -= w.at.total
+    p.word = 0
+    p.front = NULL
+    return DONE
+
+
+cdef inline int passed_esp(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k, int to) noexcept nogil:
     """The trailer of an authenticated and decrypted packet, and what it carries."""
     cdef uint8_t *data = w.at.esp + 8 + t.suites[w.suite].shape.iv_len
     cdef uint8_t *end = w.at.esp + w.at.esp_len - w.sa.icv_len
@@ -388,6 +337,10 @@ cdef inline int passed_esp(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) n
     if pad_len > room:
         count_refusal(w.sa, ST_MALFORMED)
         return CRYPTO_GENERIC_ERROR
+    if not nic.caps.any_mode and not p.inner and not mode_on(nic, next_header):
+        return as_it_came(t, p, w, k)
+    if nic.caps.sums:
+        protects(p, w.at.ip, next_header, data, room - pad_len)
     p.esp_layers += 1
     if p.esp_layers == 1 or nic.options.innermost_trailer:
         p.header = HEADER_INFO_SET | pad_len << 8 | next_header
@@ -415,15 +368,31 @@ cdef inline int judge(table_t *t, nic_t *nic, rx_t *p, int k, int to) noexcept n
         sa.seq = w.seq
     if sa.proto == IPPROTO_AH_:
         return passed_ah(t, nic, p, w, to)
-    return passed_esp(t, nic, p, w, to)
+    return passed_esp(t, nic, p, w, k, to)
 
 
 # --- one chunk --------------------------------------------------------------------------------------------------------
 
-cdef inline void write_words(uint64_t *oob, int64_t n, const rx_t *p, int verdict) noexcept nogil:
-    """Slots 1 and 12; the others are zero already."""
-    oob[ROW_IPSEC * n + p.index] = p.word | (<uint32_t> verdict << STATUS_SHIFT if verdict < READY else 0)
-    oob[ROW_HEADER * n + p.index] = p.header if verdict == DONE else 0
+cdef inline void write_words(const nic_t *nic, const view_t *batch, uint64_t *oob, const rx_t *p, int verdict,
+                             bint raw) noexcept nogil:
+    """Slots 1 and 12, and for now in slot 0 what is behind the layers; the others are zero already."""
+    cdef int64_t n = batch.n, i = p.index
+    oob[ROW_IPSEC * n + i] = p.word | (<uint32_t> verdict << STATUS_SHIFT if verdict < READY else 0)
+    oob[ROW_HEADER * n + i] = p.header if verdict == DONE else 0
+    if nic.caps.sums and p.front != NULL:
+        oob[ROW_CHECKSUM * n + i] = secured_result(nic, batch.base + batch.offset[i], batch.length[i], raw, p.front,
+                                                   p.next_header, p.data, p.data_len)
+
+
+cdef void checksums(const nic_t *nic, const view_t *batch, uint64_t *oob, int64_t start, int n,
+                    bint raw) noexcept nogil:
+    """Slot 0 of a chunk."""
+    cdef int64_t i
+    cdef uint64_t *word
+    for i in range(start, start + n):
+        word = &oob[ROW_CHECKSUM * batch.n + i]
+        word[0] = frame_result(nic, batch.base + batch.offset[i], batch.length[i], raw,
+                               oob[ROW_IPSEC * batch.n + i] != 0, <uint32_t> word[0])
 
 
 cdef void chunk(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, int64_t start, int n, bint raw) noexcept nogil:
@@ -453,11 +422,13 @@ cdef void chunk(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, int64_t st
         p.esp_layers = 0
         p.inner = False
         p.again = False
+        if nic.caps.sums:
+            p.front = NULL
         verdict = take(t, nic, p, &t.work[m], m)
         if verdict == READY:
             m += 1
         elif verdict != DONE:
-            write_words(oob, batch.n, p, verdict)
+            write_words(nic, batch, oob, p, verdict, raw)
     while m:
         open_chunk(t, t.work, m)
         if t.n_ah:
@@ -474,7 +445,7 @@ cdef void chunk(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, int64_t st
                 packets[m] = p[0]
                 m += 1
             else:
-                write_words(oob, batch.n, p, verdict)
+                write_words(nic, batch, oob, p, verdict, raw)
 
 
 cdef void receive_batch(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, bint raw) noexcept nogil:
@@ -485,9 +456,11 @@ cdef void receive_batch(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, bi
     cdef int64_t start = 0
     cdef int n
     memset(oob, 0, 5 * batch.n * sizeof(uint64_t))
-    if not nic.caps.receive4 and not nic.caps.receive6:
+    if not nic.caps.receive4 and not nic.caps.receive6 and not nic.caps.sums:
         return
     while start < batch.n:
         n = <int> (batch.n - start) if batch.n - start < t.chunk else t.chunk
         chunk(t, nic, batch, oob, start, n, raw)
+        if nic.caps.sums:
+            checksums(nic, batch, oob, start, n, raw)
         start += n

@@ -174,7 +174,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     cdef const shape_t *shape
     cdef shape_t aead
     cdef int offset
-    if b.ah or wish.inner != NULL or not b.forms & OUTER_PLAIN or nic.options.host_iv:
+    if b.ah or wish.inner != NULL or not b.forms & OUTER_PLAIN or nic.options.host_iv or not nic.caps.any_mode:
         return False
     if not wish.cut and wish.checksum or wish.cross_check and wish.header:
         return False
@@ -183,7 +183,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     if offset < 0 or sa.flags & SA_ESN:
         return False
     esp = frame + offset + 20
-    if not encapsulation & nic.caps.encapsulation or not ip4_plain(frame + offset, length - offset, &ip):
+    if not encapsulation & nic.caps.encapsulation4 or not ip4_plain(frame + offset, length - offset, &ip):
         return False
     shape = &t.suites[sa.suite].shape
     w.at.ip = frame + offset

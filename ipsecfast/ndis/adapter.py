@@ -29,7 +29,6 @@ from .oid import SA_OIDS, OidRequest, status_of
 from .options import Options
 from .registry import Registry
 from .reporting import datapath_capabilities, miniport_profile
-from .sa_bundle import Enabled
 from .sa_table import SaTable
 from .states import SEND_REFUSALS, AdapterState, Gate
 from .structs import NDIS_BIND_PARAMETERS, NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES, Abi
@@ -109,10 +108,10 @@ class Miniport:
         if self.memory.abi is not self.abi:
             raise ValueError(f"memory: got {self.memory.abi.value}, wanted {self.abi.value}")
         self.faults = faults or Faults()
-        self.datapath_options = datapath_options or DatapathOptions()
+        self.datapath_options = (datapath_options or DatapathOptions()).guarded()
         if self.abi is Abi.X86:
             self.datapath_options = replace(self.datapath_options, handle_bits=32)
-        self._gate = Gate()
+        self._gate = Gate(self.datapath_options.iv_generator)
         self._bindings: list[ProtocolBinding] = []
         self._pending: deque[tuple[OidRequest, OnComplete | None]] = deque()
         self._lock = threading.Lock()  # of _pending and _bindings
@@ -294,15 +293,16 @@ class Miniport:
 
     def change_hardware(self, profile: HardwareProfile) -> None:
         """The hardware's set of offloads has changed (a MUX driver's team); capacity stays."""
+        self._gate.check()
         self.profile = miniport_profile(profile, self.provider)
         with self._ordinary:
             self.configuration.change_hardware(self.profile)
 
     def _apply(self) -> None:
         """Let the datapath and the SA table know what is on."""
-        state = self.configuration.state
-        self.datapath.configure(datapath_capabilities(state))
-        self.sa_table.enable(Enabled.of(state.ipsec_v2))
+        on = datapath_capabilities(self.configuration.state)
+        self.datapath.configure(on)
+        self.sa_table.enable(on)
 
     # OIDs, direct path.
 

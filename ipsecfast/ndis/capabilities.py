@@ -142,7 +142,7 @@ def encapsulation_members(offload: NDIS_OFFLOAD) -> list[int]:
 
 def _checksum(checksum: Checksum, ipv6: bool, mac: int) -> dict[str, int]:
     members = {
-        "Encapsulation": mac,
+        "Encapsulation": mac if checksum.encapsulation is None else checksum.encapsulation,
         "IpExtensionHeadersSupported" if ipv6 else "IpOptionsSupported": checksum.extensions,
         "TcpOptionsSupported": checksum.tcp_options,
         "TcpChecksum": checksum.tcp,
@@ -152,7 +152,8 @@ def _checksum(checksum: Checksum, ipv6: bool, mac: int) -> dict[str, int]:
 
 
 def _lso(lso: Lso, mac: int) -> dict[str, int]:
-    return {"Encapsulation": mac, "MaxOffLoadSize": lso.max_size, "MinSegmentCount": lso.min_segments}
+    encapsulation = mac if lso.encapsulation is None else lso.encapsulation
+    return {"Encapsulation": encapsulation, "MaxOffLoadSize": lso.max_size, "MinSegmentCount": lso.min_segments}
 
 
 def _ipsec_v2(v2: IPsecV2) -> dict[str, int]:

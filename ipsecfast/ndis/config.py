@@ -50,6 +50,15 @@ _HEADER_SIZES = {  # Ethernet header without and with an 802.1Q tag; LLC and SNA
     Encapsulation.NDIS_ENCAPSULATION_IEEE_802_3: (14, 18),
     Encapsulation.NDIS_ENCAPSULATION_IEEE_LLC_SNAP_ROUTED: (22, 26),
 }
+_V1 = frozenset(  # of NDIS 5 and IPsecOV1: known, and served by nobody here
+    (
+        Oid.OID_TCP_TASK_OFFLOAD,
+        Oid.OID_TCP_TASK_IPSEC_ADD_SA,
+        Oid.OID_TCP_TASK_IPSEC_DELETE_SA,
+        Oid.OID_TCP_TASK_IPSEC_ADD_UDPESP_SA,
+        Oid.OID_TCP_TASK_IPSEC_DELETE_UDPESP_SA,
+    )
+)
 _UNSET: Family = (FamilyState.UNSET, 0)
 _PARAMETERS = {k.parameter: k for k in KEYWORDS if k.parameter}
 # Members of NDIS_OFFLOAD_PARAMETERS for offloads that no profile has: their form is checked, nothing follows.
@@ -89,6 +98,7 @@ class OffloadState:
     ipsec_v2 : its IPsecOV2 part; all zero when off.
     ipsec_receive_ipv4, ipsec_receive_ipv6 : received packets of the family are to be processed.
     ipsec_send_ipv4, ipsec_send_ipv6 : sent packets with an offload handle are.
+    encapsulation_ipv4, encapsulation_ipv6 : the NDIS_ENCAPSULATION_* bits that are current; all while not set.
     ipsec_encapsulation_ipv4, ipsec_encapsulation_ipv6 : the NDIS_ENCAPSULATION_* bits with which; of received
         packets, where those are to be processed.
     checksum_receive_ipv4, checksum_receive_ipv6 : receive checksum work may be done, as ``offload.Checksum`` says.
@@ -103,6 +113,8 @@ class OffloadState:
     ipsec_receive_ipv6: bool
     ipsec_send_ipv4: bool
     ipsec_send_ipv6: bool
+    encapsulation_ipv4: int
+    encapsulation_ipv6: int
     ipsec_encapsulation_ipv4: int
     ipsec_encapsulation_ipv6: int
     checksum_receive_ipv4: bool
@@ -214,7 +226,7 @@ class Configuration:
     def query(self, oid: int, length: int | None = None) -> bytes:
         """Answer a query as NDIS does; ``length`` is the room of the caller's buffer.
 
-        Raises NdisError: BUFFER_TOO_SHORT, INVALID_OID.
+        Raises NdisError: BUFFER_TOO_SHORT, NOT_SUPPORTED, INVALID_OID.
         """
         with self._lock:
             if oid == Oid.OID_TCP_OFFLOAD_CURRENT_CONFIG:
@@ -224,7 +236,7 @@ class Configuration:
             elif oid == Oid.OID_OFFLOAD_ENCAPSULATION:
                 answer = self._encapsulation()
             else:
-                raise NdisError(NdisStatus.NDIS_STATUS_INVALID_OID, f"query: OID 0x{oid:08X} is not known here")
+                raise _unknown("query", oid)
             octets = answer.to_bytes()
         if length is not None and length < len(octets):
             text = f"query: got room for {length} bytes, wanted {len(octets)}"
@@ -244,7 +256,7 @@ class Configuration:
         elif oid in (Oid.OID_TCP_OFFLOAD_CURRENT_CONFIG, Oid.OID_TCP_OFFLOAD_HARDWARE_CAPABILITIES):
             raise NdisError(NdisStatus.NDIS_STATUS_NOT_SUPPORTED, f"set: {Oid(oid).name} can only be queried")
         else:
-            raise NdisError(NdisStatus.NDIS_STATUS_INVALID_OID, f"set: OID 0x{oid:08X} is not known here")
+            raise _unknown("set", oid)
 
     def change_hardware(self, profile: HardwareProfile) -> None:
         """The hardware's set of offloads has changed (a MUX driver's team): both statuses are indicated."""
@@ -277,6 +289,8 @@ class Configuration:
             ipsec_receive_ipv6=works[1] and on[1],
             ipsec_send_ipv4=works[0],
             ipsec_send_ipv6=works[1],
+            encapsulation_ipv4=current_encapsulation(ipv4),
+            encapsulation_ipv6=current_encapsulation(ipv6),
             ipsec_encapsulation_ipv4=v2.Encapsulation & current_encapsulation(ipv4) if works[0] else 0,
             ipsec_encapsulation_ipv6=v2.Encapsulation & current_encapsulation(ipv6) if works[1] else 0,
             checksum_receive_ipv4=on[0] and not is_zero(offload.Checksum.IPv4Receive),
@@ -403,6 +417,12 @@ def _copy(offload: NDIS_OFFLOAD) -> NDIS_OFFLOAD:
 
 def _put(memory: Memory, offload: NDIS_OFFLOAD) -> int:
     return memory.allocate(offload.to_bytes(memory.abi))
+
+
+def _unknown(what: str, oid: int) -> NdisError:
+    if oid in _V1:
+        return NdisError(NdisStatus.NDIS_STATUS_NOT_SUPPORTED, f"{what}: {Oid(oid).name}: IPsecOV1 is not served")
+    return NdisError(NdisStatus.NDIS_STATUS_INVALID_OID, f"{what}: OID 0x{oid:08X} is not known here")
 
 
 def _invalid(text: str) -> NdisError:

@@ -10,10 +10,8 @@ import hashlib
 import hmac
 import os
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal
 
 from ..core._nic import NicTable, ReceiveResult, SendResult
 from ..core._nic import receive as _receive
@@ -21,7 +19,10 @@ from ..core._nic import send as _send
 from ..errors import DuplicateSAError, SADFullError
 from ..sa import AddressLike, SecurityAssociation
 from ..sad import SAD, SAStatistics
+from .datapath_options import DatapathCapabilities, DatapathOptions
+from .iv_generator import CallLock, IvGenerator
 from .nbl import NblBatch
+from .needs import Needs, needs_of
 
 __all__ = ["BundleError", "Datapath", "DatapathCapabilities", "DatapathOptions", "ReceiveResult", "SendResult"]
 
@@ -29,165 +30,20 @@ _MAX_CAPACITY = 1 << 20
 _Key = tuple[str, str, int, bytes, bool]  # direction, protocol, SPI, destination, IPv6
 
 
-@dataclass(frozen=True, kw_only=True)
-class DatapathCapabilities:
-    """What is switched on right now, as far as packets are concerned; an adapter makes it from NDIS_OFFLOAD.
-
-    Parameters
-    ----------
-    send_ipv4, send_ipv6 : NDIS_ENCAPSULATION_* bits with which IPsec send work is on for the family; 0: sends through
-        its SAs fail.
-    receive_ipv4, receive_ipv6 : the same of IPsec receive work; 0 until OID_OFFLOAD_ENCAPSULATION.
-    ipv6, ipv4_options, ipv6_extension_headers, ah, esp, ah_esp_combined, transport, tunnel,
-        transport_tunnel_combined, lso, udp_esp : as in NDIS_IPSEC_OFFLOAD_V2.
-    esn : ExtendedSequenceNumbers.
-    algorithms : names of what is on of EncryptionAlgorithms and AuthenticationAlgorithms, as in SecurityAssociation;
-        None: all.
-    tcp_coexistence, udp_coexistence : the IPSEC_OFFLOAD_V2_AND_..._CHECKSUM_COEXISTENCE flags.
-    checksum : transmit checksums, OR of 1 IPv4 header, 2 TCP/IPv4, 4 UDP/IPv4, 8 TCP/IPv6, 16 UDP/IPv6.
-    lso_v1, lso_v2_ipv4, lso_v2_ipv6 : large send offload is on.
-    lso_max_size : bytes of TCP payload that one large send may have (MaxOffLoadSize); the datapath has one limit, so
-        an adapter gives the smallest of those of the large sends that are on.
-    """
-
-    send_ipv4: int = 0x1F
-    send_ipv6: int = 0x1F
-    receive_ipv4: int = 0x1F
-    receive_ipv6: int = 0x1F
-    ipv6: bool = True
-    ipv4_options: bool = True
-    ipv6_extension_headers: bool = True
-    ah: bool = True
-    esp: bool = True
-    ah_esp_combined: bool = True
-    transport: bool = True
-    tunnel: bool = True
-    transport_tunnel_combined: bool = True
-    lso: bool = True
-    udp_esp: int = 0xF
-    esn: bool = True
-    algorithms: frozenset[str] | None = None
-    tcp_coexistence: bool = True
-    udp_coexistence: bool = True
-    checksum: int = 0x1F
-    lso_v1: bool = True
-    lso_v2_ipv4: bool = True
-    lso_v2_ipv6: bool = True
-    lso_max_size: int = 1 << 18
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatapathOptions:
-    """Where the documents are silent and a real card could differ; ``DatapathOptions()`` is the careful one.
-
-    Receive
-    -------
-    esn : ``"infer"``: around a wrap of the low half the high half is inferred (RFC 4303 appendix A2), so that packets
-        are not refused before UPDATE_SA comes; ``"literal"``: exactly the last half that the host gave.
-    match_source : an SA's source address is compared too unless it is zero; False: never (NAT).
-    learn_tunnel : an ESP SA that once yielded an authenticated inner IP packet counts as a tunnel's when a later
-        packet fails.
-    two_trailers : slot 12 for a packet with two ESP layers: ``"none"``, or the ``"innermost"`` layer's values.
-
-    Send
-    ----
-    iv : ``"nic"``: the NIC makes the IVs; ``"host"``: it uses the bytes in the packet, and refuses an all-zero or a
-        repeated IV of a counter mode.  Segments of a large send get the NIC's in both.
-    iv_generator : callable (n bytes) -> bytes for tests that must be reproducible; None: the provider's generator.
-    plaintext_without_offload : a send that names an SA while IPsec offload is off for both families goes out
-        unprotected, as one page says; False: it fails.
-    strict_offsets : offsets in slot 12 that are not where the header is fail a send with one IPsec payload.
-    udp6_zero_checksum : the UDP header of UDP-ESP over IPv6 has checksum 0 (RFC 6935).
-    sent_window : sequence numbers that an outbound SA remembers; a repeated or older one fails. 1 to 4096.
-
-    SA table
-    --------
-    handle_bits : 32 or 64: how wide handles may be.
-    """
-
-    esn: Literal["infer", "literal"] = "infer"
-    match_source: bool = True
-    learn_tunnel: bool = False
-    two_trailers: Literal["none", "innermost"] = "none"
-    iv: Literal["nic", "host"] = "nic"
-    iv_generator: Callable[[int], bytes] | None = None
-    plaintext_without_offload: bool = False
-    strict_offsets: bool = False
-    udp6_zero_checksum: bool = False
-    sent_window: int = 1024
-    handle_bits: Literal[32, 64] = 64
-
-    def __post_init__(self) -> None:
-        for name, wanted in _CHOICES.items():
-            if getattr(self, name) not in wanted:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, wanted {' or '.join(map(repr, wanted))}")
-        if type(self.sent_window) is not int or not 1 <= self.sent_window <= 4096:
-            raise ValueError(f"sent_window: got {self.sent_window!r}, wanted 1 to 4096")
-        if self.iv_generator is not None and not callable(self.iv_generator):
-            raise TypeError(f"iv_generator: got {type(self.iv_generator).__name__}, wanted a callable or None")
-
-
-_CHOICES: dict[str, tuple[object, ...]] = {
-    "esn": ("infer", "literal"),
-    "two_trailers": ("none", "innermost"),
-    "iv": ("nic", "host"),
-    "handle_bits": (32, 64),
-    **dict.fromkeys(
-        ("match_source", "learn_tunnel", "plaintext_without_offload", "strict_offsets", "udp6_zero_checksum"),
-        (False, True),
-    ),
-}
-
-
 class BundleError(ValueError):
     """A bundle that is there already, with other keys or algorithms (NDIS_STATUS_INVALID_PARAMETER)."""
-
-
-class _Needs(NamedTuple):
-    """What of `DatapathCapabilities` a bundle needs: fields that are not 0, algorithms, UdpEspEncapsulation bits."""
-
-    fields: tuple[str, ...]
-    algorithms: frozenset[str]
-    udp_esp: int
-
-    def met(self, by: DatapathCapabilities) -> bool:
-        if not all(getattr(by, name) for name in self.fields) or self.udp_esp & ~by.udp_esp:
-            return False
-        return by.algorithms is None or self.algorithms <= by.algorithms
-
-
-@lru_cache(4096)
-def _needs(direction: str, forms: tuple[tuple[str, str, str, bool], ...], ipv6: bool, udp_esp: int) -> _Needs:
-    """forms : protocol, encryption, authentication and ESN of each SA."""
-    fields = [protocol for protocol, *_ in forms]
-    if len(forms) == 2:
-        fields.append("ah_esp_combined")
-    if ipv6:
-        fields.append("ipv6")
-    if direction == "outbound":
-        fields.append("send_ipv6" if ipv6 else "send_ipv4")
-    algorithms: set[str] = set()
-    for protocol, encryption, authentication, esn in forms:
-        if esn:
-            fields.append("esn")
-        if protocol == "esp":
-            algorithms.add(encryption)
-            if encryption.startswith("AES-GMAC"):  # an authentication algorithm beside no encryption
-                algorithms.add("NULL")
-        if authentication != "NONE":
-            algorithms.add(authentication)
-    return _Needs(tuple(fields), frozenset(algorithms), udp_esp)
 
 
 class _Bundle:
     """What is kept in Python of a bundle."""
 
-    __slots__ = ("fingerprint", "keys", "needs", "number", "sads")
+    __slots__ = ("fingerprint", "keys", "needs", "number", "sads", "send_field")
 
-    def __init__(self, keys: list[_Key], fingerprint: bytes, needs: _Needs) -> None:
+    def __init__(self, keys: list[_Key], fingerprint: bytes, needs: Needs, send_field: str) -> None:
         self.keys = keys
         self.fingerprint = fingerprint
         self.needs = needs
+        self.send_field = send_field  # of DatapathCapabilities, which a bundle that sends needs too
         self.number = -1
         self.sads: dict[str, tuple[int, int, bool]] = {}  # protocol -> handle in the SAD, SPI, ESN
 
@@ -216,8 +72,9 @@ class Datapath:
             raise TypeError(f"capacity: got {type(capacity).__name__}, wanted an int")
         if not 1 <= capacity <= _MAX_CAPACITY:
             raise ValueError(f"capacity: got {capacity}, wanted 1 to {_MAX_CAPACITY} bundles")
-        self.options = options or DatapathOptions()
-        self._lock = threading.Lock()
+        self.options = (options or DatapathOptions()).guarded()
+        generator = self.options.iv_generator
+        self._lock = CallLock(generator) if isinstance(generator, IvGenerator) else threading.Lock()
         self._sad = SAD(2 * capacity, provider)
         self._table = NicTable(self._sad, capacity, self.options)
         self._secret = os.urandom(32)
@@ -243,7 +100,9 @@ class Datapath:
                 self._switch(bundle)
 
     def _switch(self, bundle: _Bundle) -> None:
-        self._table.switch(bundle.number, bundle.needs.met(self._capabilities))
+        on = self._capabilities
+        sends = not bundle.send_field or getattr(on, bundle.send_field)
+        self._table.switch(bundle.number, bool(sends) and not bundle.needs.missing(on))
 
     def __len__(self) -> int:
         """Bundles in the table, as the host counts them: one a handle."""
@@ -323,8 +182,8 @@ class Datapath:
         udp_esp: int,
         hint: str | None,
     ) -> _Bundle:
-        forms = tuple((sa.protocol, sa.encryption, sa.authentication, sa.esn) for sa in sas)
-        bundle = _Bundle(keys, fingerprint, _needs(direction, forms, ipv6, udp_esp))
+        send_field = "" if direction == "inbound" else "send_ipv6" if ipv6 else "send_ipv4"
+        bundle = _Bundle(keys, fingerprint, needs_of(sas, ipv6, udp_esp), send_field)
         match_src = self.options.match_source and direction == "inbound" and sas[0].src is not None
         try:
             for sa in sas:

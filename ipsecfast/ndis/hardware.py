@@ -97,30 +97,47 @@ class IPsecV1:
 
 @dataclass(frozen=True)
 class Checksum:
-    """Checksums of one family and direction.  ``extensions``: also with IPv4 options or IPv6 extension headers."""
+    """Checksums of one family and direction.
+
+    ``extensions``: also with IPv4 options or IPv6 extension headers.  ``encapsulation``: NDIS_ENCAPSULATION_* bits;
+    None: those of the profile.
+    """
 
     ip: bool = True  # of IPv6 there is none
     tcp: bool = True
     udp: bool = True
     extensions: bool = True
     tcp_options: bool = True
+    encapsulation: int | None = None
 
 
 @dataclass(frozen=True)
 class Lso:
-    """Large send of one version and family.  ``max_size`` in bytes; ``extensions`` as of :class:`Checksum`."""
+    """Large send of one version and family.
+
+    ``max_size``: MaxOffLoadSize, bytes of TCP payload; ``min_segments``: MinSegmentCount, which is for the host to
+    see to; the others as of :class:`Checksum`.
+    """
 
     max_size: int = 0xFFFF
     min_segments: int = 2
     extensions: bool = True
     tcp_options: bool = True
+    encapsulation: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_size", "min_segments"):
+            value = getattr(self, name)
+            if not 0 <= value < 1 << 32:
+                raise ValueError(f"Lso: {name}: got {value}, wanted 0 to 2**32 - 1")
 
 
 @dataclass(frozen=True)
 class HardwareProfile:
     """All task offloads of a card; None is what it can't do.
 
-    ``source`` says where its facts come from; ``encapsulation`` holds for checksums and large sends.
+    ``source`` says where its facts come from; ``encapsulation`` holds for checksums and large sends that don't say
+    theirs.
     """
 
     name: str
@@ -240,11 +257,14 @@ IPV4_ONLY = HardwareProfile(
 
 IXGBE_LIKE = HardwareProfile(
     "ixgbe",
-    "an Intel 82599/X540-like card: AES-GCM-128 ESP and AES-128 AH, no options or extension headers",
+    "an Intel 82599/X540-like card: AES-GCM-128 ESP and AES-GMAC-128 AH, no options or extension headers",
     "Read in Linux drivers/net/ethernet/intel/ixgbe/ixgbe_ipsec.c and .h: ESP and AH, 128-bit keys with a 32-bit salt, "
     "IPv4 without options and IPv6 without extension headers, 1024 SAs per direction (1024 in all here, which holds "
-    "for any mix). Assumed: no ESN, AH as AES-GMAC, checksum and segmentation together with ESP. An IPsecOV2 report "
-    "must say tunnel mode whatever the card does.",
+    "for any mix). Read in DPDK drivers/net/ixgbe/ixgbe_ipsec.c: AES-GCM-128 and AES-GMAC-128 with ICVs of 16 bytes, "
+    "transport and tunnel mode, neither ESN nor UDP encapsulation, no receive coalescing. Read in the 82599 datasheet: "
+    "segmentation of up to 256 KB; AH of 36 bytes with IPv4 and 40 with IPv6, which is AES-GMAC's with its IV. "
+    "Assumed: AH and ESP never in one packet, checksum and segmentation together with IPsec. Not kept: 128 destination "
+    "addresses for received packets.",
     ipsec_v2=IPsecV2(
         ah=True,
         lso=True,
@@ -258,16 +278,18 @@ IXGBE_LIKE = HardwareProfile(
     ipv6_transmit=Checksum(extensions=False),
     ipv6_receive=Checksum(extensions=False),
     lso_v1=Lso(),
-    lso_v2_ipv4=Lso(),
-    lso_v2_ipv6=Lso(extensions=False),
+    lso_v2_ipv4=Lso(max_size=1 << 18),
+    lso_v2_ipv6=Lso(max_size=1 << 18, extensions=False),
 )
 
 MLX5_LIKE = HardwareProfile(
     "mlx5",
     "an NVIDIA ConnectX-like card: AES-GCM-128 and -256 ESP with ESN",
-    "Read in Linux drivers/net/ethernet/mellanox/mlx5/core/en_accel: ESP with AES-GCM, ESN, handles for 2**24 SAs, "
-    "checksum and segmentation together with ESP. Assumed: 256-bit keys, tunnel mode, room for 65536 SAs (the card's "
-    "firmware reports its own limit).",
+    "Read in Linux drivers/net/ethernet/mellanox/mlx5/core/en_accel: ESP alone, AES-GCM with keys of 128 or 256 bits "
+    "and ICVs of 16 bytes, transport and tunnel mode, ESN, IPv4 without options and IPv6 without extension headers, no "
+    "UDP encapsulation, checksum and segmentation together with ESP where the firmware has it, at most 2**24 SAs. "
+    "Assumed: room for 65536 SAs (the firmware reports its own limit), segmentation of up to 256 KB. IPsecOV2 has no "
+    "words for the ICV's length: shorter ones are taken here.",
     ipsec_v2=IPsecV2(
         lso=True,
         esn=True,

@@ -43,13 +43,14 @@ class HostPacket(NamedTuple):
     """What became of a received frame.
 
     ``packet`` is the packet without what was taken off, whatever ``status`` says: NOT_IPSEC, NO_SA and FRAGMENT mean
-    that the card has not touched it.  ``word`` and ``header`` are slots 1 and 12.
+    that the card has not touched it.  ``word``, ``header`` and ``checksum`` are slots 1, 12 and 0.
     """
 
     status: PacketStatus
     packet: bytes
     word: int
     header: int
+    checksum: int = 0
 
 
 class HostSent(NamedTuple):
@@ -148,6 +149,9 @@ class Host(HostTable):
 
         packet : IP packet with a TCP header; its IP length is not looked at, its checksums are not.
         mss : bytes of TCP payload a frame.
+
+        Raises ValueError also for more payload than the card takes (MaxOffLoadSize), or for fewer segments than it is
+        to be given (MinSegmentCount): such a packet is for :meth:`send`.
         """
         (one,) = sa.sas
         version = ip.version(packet)
@@ -155,7 +159,14 @@ class Host(HostTable):
         if (packet[0] & 15 != 5 and version == 4) or packet[proto_ofs] != 6 or one.protocol != "esp" or one.udp_encap:
             raise ValueError("packet: wanted TCP over IP without options, through ESP without UDP")
         tcp_len = (packet[head + 12] >> 4) * 4
-        segments = -(-(len(packet) - head - tcp_len) // mss)
+        payload = len(packet) - head - tcp_len
+        segments = -(-payload // mss)
+        limits = self.offload.LsoV2.IPv4 if version == 4 else self.offload.LsoV2.IPv6
+        if limits.Encapsulation and (payload > limits.MaxOffLoadSize or segments < limits.MinSegmentCount):
+            raise ValueError(
+                f"packet: got {payload} bytes in {segments} segments, wanted at most {limits.MaxOffLoadSize} bytes and "
+                f"{limits.MinSegmentCount} segments or more"
+            )
         following = sa.numbers[0] + 1
         if following + segments - 1 >> (64 if one.esn else 32):
             raise IpsecError(f"SPI 0x{one.spi:08x}: the last sequence number is used")
@@ -198,9 +209,9 @@ class Host(HostTable):
 
     def _on_receive(self, nbls: NblBatch) -> None:
         """What ProtocolReceiveNetBufferLists is: the card indicates a batch."""
-        words, headers = nbls.ipsec.tolist(), nbls.header.tolist()
-        for frame, word, header in zip(nbls.frames.to_packets(), words, headers, strict=True):
-            self._indicated.append(HostPacket(*self._take(frame, word & 0xFFFFFFFF), word & 0xFFFFFFFF, header))
+        rows = (row.tolist() for row in (nbls.ipsec & np.uint64(0xFFFFFFFF), nbls.header, nbls.checksum))
+        for frame, word, header, checksum in zip(nbls.frames.to_packets(), *rows, strict=True):
+            self._indicated.append(HostPacket(*self._take(frame, word), word, header, checksum))
         asked, self._asked = list(dict.fromkeys(self._asked)), []
         for inbound in asked:
             # SaDeleteReq: DELETE_SA once for the inbound SA and once for the outbound one.

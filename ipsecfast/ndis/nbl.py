@@ -160,6 +160,13 @@ class Nbl:
     UdpChecksum = _bits(0, 3, 1, "slot 0, transmit")
     IpHeaderChecksum = _bits(0, 4, 1, "slot 0, transmit")
     TcpHeaderOffset = _bits(0, 16, 10, "slot 0, transmit: bytes from the start of the frame")
+    # slot 0, receive
+    TcpChecksumFailed = _bits(0, 0, 1, "slot 0, receive")
+    UdpChecksumFailed = _bits(0, 1, 1, "slot 0, receive")
+    IpChecksumFailed = _bits(0, 2, 1, "slot 0, receive")
+    TcpChecksumSucceeded = _bits(0, 3, 1, "slot 0, receive")
+    UdpChecksumSucceeded = _bits(0, 4, 1, "slot 0, receive")
+    IpChecksumSucceeded = _bits(0, 5, 1, "slot 0, receive")
     # slot 1
     OffloadHandle = _bits(1, 0, 64, "slot 1, transmit")
     SaDeleteReq = _bits(1, 0, 1, "slot 1, receive")

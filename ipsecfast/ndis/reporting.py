@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from .. import provider as providing
 from ..alg import AUTHENTICATION, ENCRYPTION
 from ..errors import ProviderError
 from .config import OffloadState
 from .datapath import DatapathCapabilities
-from .hardware import HardwareProfile
+from .hardware import Checksum, HardwareProfile, Lso
 from .sa_bundle import AUTHENTICATIONS, ENCRYPTIONS
 
 __all__ = ["datapath_capabilities", "miniport_profile"]
@@ -64,11 +65,8 @@ def datapath_capabilities(state: OffloadState) -> DatapathCapabilities:
         transmit6.TcpChecksum,
         transmit6.UdpChecksum,
     )
-    sizes: Sequence[tuple[bool, int]] = (
-        (state.lso_v1, offload.LsoV1.IPv4.MaxOffLoadSize),
-        (state.lso_v2_ipv4, offload.LsoV2.IPv4.MaxOffLoadSize),
-        (state.lso_v2_ipv6, offload.LsoV2.IPv6.MaxOffLoadSize),
-    )
+    mac4, mac6 = state.encapsulation_ipv4, state.encapsulation_ipv6
+    receive4, receive6 = offload.Checksum.IPv4Receive, offload.Checksum.IPv6Receive
     return DatapathCapabilities(
         send_ipv4=state.ipsec_encapsulation_ipv4 if state.ipsec_send_ipv4 else 0,
         send_ipv6=state.ipsec_encapsulation_ipv6 if state.ipsec_send_ipv6 else 0,
@@ -95,8 +93,37 @@ def datapath_capabilities(state: OffloadState) -> DatapathCapabilities:
         tcp_coexistence=state.tcp_checksum_with_ipsec,
         udp_coexistence=state.udp_checksum_with_ipsec,
         checksum=sum(1 << i for i, on in enumerate(checksums) if on),
-        lso_v1=state.lso_v1,
-        lso_v2_ipv4=state.lso_v2_ipv4,
-        lso_v2_ipv6=state.lso_v2_ipv6,
-        lso_max_size=min((size for on, size in sizes if on), default=0),
+        checksum_receive_ipv4=_receive_checksum(receive4, mac4) if state.checksum_receive_ipv4 else None,
+        checksum_receive_ipv6=_receive_checksum(receive6, mac6) if state.checksum_receive_ipv6 else None,
+        lso_v1=_large_send(offload.LsoV1.IPv4, mac4) if state.lso_v1 else None,
+        lso_v2_ipv4=_large_send(offload.LsoV2.IPv4, mac4) if state.lso_v2_ipv4 else None,
+        lso_v2_ipv6=_large_send(offload.LsoV2.IPv6, mac6) if state.lso_v2_ipv6 else None,
     )
+
+
+def _receive_checksum(part: Any, encapsulation: int) -> Checksum:
+    return Checksum(
+        ip=_says(part, "IpChecksum"),
+        tcp=_says(part, "TcpChecksum"),
+        udp=_says(part, "UdpChecksum"),
+        extensions=_says(part, "IpOptionsSupported", "IpExtensionHeadersSupported"),
+        tcp_options=_says(part, "TcpOptionsSupported"),
+        encapsulation=part.Encapsulation & encapsulation,
+    )
+
+
+def _large_send(part: Any, encapsulation: int) -> Lso:
+    """Version 2 with IPv4 has no members for options: it must take them."""
+    must = "TcpOptions" not in part.MEMBERS and "TcpOptionsSupported" not in part.MEMBERS
+    return Lso(
+        max_size=part.MaxOffLoadSize,
+        min_segments=part.MinSegmentCount,
+        extensions=must or _says(part, "IpOptions", "IpExtensionHeadersSupported"),
+        tcp_options=must or _says(part, "TcpOptions", "TcpOptionsSupported"),
+        encapsulation=part.Encapsulation & encapsulation,
+    )
+
+
+def _says(part: Any, *members: str) -> bool:
+    """Is a member set, by whichever of its names the part has?"""
+    return any(getattr(part, member) for member in members if member in part.MEMBERS)

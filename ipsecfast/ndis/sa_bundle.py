@@ -1,4 +1,4 @@
-"""Between SA requests and security associations: which algorithms go together, key lengths, what the card has on.
+"""Between SA requests and security associations: which algorithms go together, key lengths.
 
 Key material is as in RFC 4106 and RFC 4543: the salt of AES-GCM and AES-GMAC is the last 4 bytes of the key.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from ..alg import AUTHENTICATION, ENCRYPTION
 from ..sa import Address, SecurityAssociation
@@ -16,9 +16,8 @@ from .constants import NdisStatus, Operation
 from .errors import NdisError
 from .options import Options
 from .sa_request import UNUSED, SaAlgorithm, SaProtocol, SaRequest
-from .structs import NDIS_IPSEC_OFFLOAD_V2
 
-__all__ = ["Enabled", "address_of", "associations", "missing", "request_for"]
+__all__ = ["address_of", "associations", "request_for"]
 
 _AH = Operation.IPsecOffloadV2Ah
 _ESP = Operation.IPsecOffloadV2Esp
@@ -49,38 +48,6 @@ _AUTHENTICATION_BITS = {name: bit for bit, name in AUTHENTICATIONS.items()}
 _ICV_BITS = {64: 8, 96: 12, 128: 16}
 
 
-class Enabled(NamedTuple):
-    """NDIS_IPSEC_OFFLOAD_V2 as plain values, for what is asked per SA; all zero when IPsec offload is off."""
-
-    ah: bool
-    esp: bool
-    ah_esp: bool
-    ipv6: bool
-    esn: bool
-    udp_esp: int
-    authentication: int
-    encryption: int
-
-    @classmethod
-    def of_nothing(cls) -> Enabled:
-        """IPsec offload is off."""
-        return cls(False, False, False, False, False, 0, 0, 0)
-
-    @classmethod
-    def of(cls, v2: NDIS_IPSEC_OFFLOAD_V2) -> Enabled:
-        """From the structure."""
-        return cls(
-            v2.Ah,
-            v2.Esp,
-            v2.AhEspCombined,
-            v2.IPv6Supported,
-            v2.ExtendedSequenceNumbers,
-            v2.UdpEsp,
-            v2.AuthenticationAlgorithms,
-            v2.EncryptionAlgorithms,
-        )
-
-
 def associations(request: SaRequest, options: Options, match_source: bool = True) -> list[SecurityAssociation]:
     """The SAs that a request means, ESP first; a zero address is None.
 
@@ -100,27 +67,6 @@ def associations(request: SaRequest, options: Options, match_source: bool = True
     src, dst = address_of(request.src), address_of(request.dst)
     match_src = match_source and request.inbound and src is not None and dst is not None
     return [_association(p, src, dst, match_src, options) for p in request.protocols]
-
-
-def missing(request: SaRequest, on: Enabled) -> str:
-    """Name of the first member of NDIS_IPSEC_OFFLOAD_V2 that a bundle needs and that is not on; "" if none is."""
-    if request.ipv6 and not on.ipv6:
-        return "IPv6Supported"
-    if len(request.protocols) == 2 and not on.ah_esp:
-        return "AhEspCombined"
-    if request.udp_esp & ~on.udp_esp:
-        return "UdpEsp"
-    for protocol in request.protocols:
-        ah = protocol.operation is _AH
-        if not (on.ah if ah else on.esp):
-            return "Ah" if ah else "Esp"
-        if protocol.esn and not on.esn:
-            return "ExtendedSequenceNumbers"
-        if protocol.authentication.identifier & ~on.authentication:
-            return "AuthenticationAlgorithms"
-        if not ah and (protocol.encryption.identifier or _NULL) & ~on.encryption:
-            return "EncryptionAlgorithms"
-    return ""
 
 
 def request_for(

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..sa import SecurityAssociation
+from .datapath_options import DatapathCapabilities
+from .needs import Needs, needs_of
 from .options import Options
-from .sa_bundle import Enabled, address_of, associations, missing
-from .sa_request import SaRequest, parse_add_sa
+from .sa_bundle import address_of, associations
+from .sa_request import parse_add_sa
 from .structs import IPSEC_OFFLOAD_V2_ADD_SA, IPSEC_OFFLOAD_V2_ADD_SA_EX, Abi
 
 __all__ = ["Forms", "Plan"]
@@ -42,7 +44,7 @@ _KEY_DATA = {abi: IPSEC_OFFLOAD_V2_ADD_SA.KeyData.offset(abi) for abi in Abi}
 
 
 class Plan(NamedTuple):
-    """What a request comes to; ``lost``: what of it is not enabled; ``needs``: the request, for what it needs."""
+    """What a request comes to; ``lost``: what of it is not enabled; ``needs``: None where that is not asked."""
 
     inbound: bool
     sas: list[SecurityAssociation]
@@ -50,7 +52,7 @@ class Plan(NamedTuple):
     udp_esp: int
     seq_hi: list[int]
     lost: str
-    needs: SaRequest | None
+    needs: Needs | None
 
 
 class _Form(NamedTuple):
@@ -70,11 +72,11 @@ class Forms:
         self._options = options
         self._match_source = match_source
         self._forms: dict[tuple[Any, ...], _Form] = {}
-        self._on = Enabled.of_nothing()
+        self._on = DatapathCapabilities()
         # What makes a buffer mean something else than what stands in it, or what must be kept of it, goes the long way.
         self._plain = not (options.salt or options.spi_network_order or options.config_change == "delete")
 
-    def enable(self, on: Enabled) -> None:
+    def enable(self, on: DatapathCapabilities) -> None:
         """The configuration has changed."""
         self._on = on
         self._forms = {}
@@ -112,7 +114,8 @@ class Forms:
         asked = parse_add_sa(cls, data, abi, self._options)
         sas = associations(asked, self._options, self._match_source)
         seq_hi = [p.seq_hi for p in asked.protocols]
-        return Plan(asked.inbound, sas, asked.ipv6, asked.udp_esp, seq_hi, missing(asked, self._on), asked)
+        needs = needs_of(sas, asked.ipv6, asked.udp_esp)
+        return Plan(asked.inbound, sas, asked.ipv6, asked.udp_esp, seq_hi, needs.missing(self._on), needs)
 
 
 def _form(plan: Plan, keys: tuple[tuple[str, int, int], ...], least: int) -> _Form:

@@ -9,21 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 
 from ..errors import SADFullError
 from .constants import NdisStatus, Oid, Operation
-from .datapath import Datapath
+from .datapath import Datapath, DatapathCapabilities
 from .errors import MemoryFault, NdisError, StructureError
 from .faults import Faults
 from .memory import Memory
+from .needs import Needs
 from .oid import OidRequest, status_of
 from .options import Options
-from .sa_bundle import Enabled, missing
 from .sa_forms import Forms, Plan
 from .sa_request import (
-    SaProtocol,
-    SaRequest,
     SaUpdate,
     read_delete_sa_list,
     read_update_sa,
@@ -58,20 +55,20 @@ class SaTable:
         self.options = options
         self.faults = faults
         self.unknown_deletes = 0
-        self._on = Enabled.of_nothing()
+        self._on = datapath.capabilities
         self._forms = Forms(options, datapath.options.match_source)
         self._lock = threading.Lock()
         self._inbound: dict[int, None] = {}  # handles, oldest first; for what asks for deletion
-        self._needs: dict[int, SaRequest] = {}  # without keys; for config_change="delete"
+        self._needs: dict[int, Needs] = {}  # for config_change="delete"
         self._updates: list[tuple[int, SaUpdate]] = []  # kept back by a fault: batches to wait, what to do
 
-    def enable(self, on: Enabled) -> None:
+    def enable(self, on: DatapathCapabilities) -> None:
         """The configuration has changed."""
         self._on = on
         self._forms.enable(on)
         if self.options.config_change == "delete":
             with self._lock:
-                lost = [handle for handle, needs in self._needs.items() if missing(needs, on)]
+                lost = [handle for handle, needs in self._needs.items() if needs.missing(on)]
             for handle in lost:
                 self._delete(handle)
 
@@ -169,8 +166,7 @@ class SaTable:
                 self._inbound[handle] = None
         if plan.needs is not None and self.options.config_change == "delete":
             with self._lock:
-                needs = replace(plan.needs, protocols=tuple(map(_without_keys, plan.needs.protocols)))
-                self._needs[handle] = needs
+                self._needs[handle] = plan.needs
         return handle
 
     def _full(self) -> NdisError:
@@ -273,11 +269,3 @@ def _need(request: OidRequest, least: int) -> None:
         request.bytes_needed = least
         text = f"InformationBufferLength: got {request.length}, wanted at least {least}"
         raise StructureError(NdisStatus.NDIS_STATUS_INVALID_LENGTH, text)
-
-
-def _without_keys(protocol: SaProtocol) -> SaProtocol:
-    return replace(
-        protocol,
-        authentication=replace(protocol.authentication, key=b""),
-        encryption=replace(protocol.encryption, key=b""),
-    )

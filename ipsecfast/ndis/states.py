@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from enum import Enum
 
 from .constants import NdisStatus
+from .iv_generator import IvGenerator
 
 __all__ = ["AdapterState", "Gate"]
 
@@ -43,20 +44,29 @@ class Gate:
 
     Work comes in by :meth:`work` or :meth:`enter` and :meth:`leave`, and is short; a change of state by
     :meth:`move` waits until what came in before is out.  A thread must not change the state from inside its own work.
+
+    generator : what makes the card's IVs, in the middle of its work; from there nobody comes in (RuntimeError).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, generator: object = None) -> None:
+        self._generator = generator if isinstance(generator, IvGenerator) else None
         self.state = AdapterState.HALTED
         self._at_work = 0
         self._changed = threading.Condition()
 
     def enter(self, *states: AdapterState) -> AdapterState | None:
         """Come in; None if the adapter is in one of ``states``, else the state that keeps the caller out."""
+        self.check()
         with self._changed:
             if self.state not in states:
                 return self.state
             self._at_work += 1
         return None
+
+    def check(self) -> None:
+        """RuntimeError if the caller is in the card's generator of IVs."""
+        if self._generator is not None:
+            self._generator.check()
 
     def leave(self) -> None:
         """Go out again."""
@@ -85,6 +95,7 @@ class Gate:
 
     def move(self, wanted: tuple[AdapterState, ...], to: AdapterState, what: str) -> AdapterState:
         """Change the state and wait until all work is out; the state before.  RuntimeError from a state not wanted."""
+        self.check()
         with self._changed:
             before = self.need(wanted, what)
             self.state = to

@@ -45,7 +45,8 @@ __all__ = ["Recorder", "ReplayError", "Replayed", "redact", "replay"]
 FORMAT = "ipsecfast NDIS transcript 1"
 Json = dict[str, Any]
 _PARTS = {"ipsec_v1": IPsecV1, "ipsec_v2": IPsecV2, "lso_v1": Lso, "lso_v2_ipv4": Lso, "lso_v2_ipv6": Lso}
-_STATES = ("restart", "pause", "halt", "surprise_removal", "reset")
+_STATES = ("restart", "pause", "halt", "surprise_removal", "reset")  # a whole reset is in older transcripts
+_ENDS = {"begin_reset": "end_reset", "standby": "resume"}  # what begins, and what ends it
 
 
 class ReplayError(IpsecError):
@@ -124,8 +125,7 @@ class Recorder(Miniport):
     profile, registry, ndis, **fields : as of :class:`Miniport`.  ``iv_generator`` may be given; without it the
         operating system's generator serves.
 
-    Calls are recorded one after the other: a second thread waits.  :meth:`begin_reset`, :meth:`standby` and
-    :meth:`change_hardware` are not for a recorded card.  Raises FileExistsError for a file that is there.
+    Calls are recorded one after the other: a second thread waits.  Raises FileExistsError for a file that is there.
     """
 
     def __init__(
@@ -253,19 +253,22 @@ class Recorder(Miniport):
         self._plain("halt", super().halt)
 
     def reset(self) -> None:
-        self._plain("reset", lambda: super(Recorder, self).begin_reset()())
+        self.begin_reset()()
 
     def surprise_removal(self) -> None:
         self._plain("surprise_removal", super().surprise_removal)
 
     def begin_reset(self) -> Callable[[], None]:
-        raise NotImplementedError("begin_reset: a recorded card has reset")
+        end: Callable[[], None] = self._plain("begin_reset", super().begin_reset)
+        return lambda: self._plain("end_reset", end)
 
     def standby(self) -> Callable[[], None]:
-        raise NotImplementedError("standby: not for a recorded card")
+        resume: Callable[[], None] = self._plain("standby", super().standby)
+        return lambda: self._plain("resume", resume)
 
     def change_hardware(self, profile: HardwareProfile) -> None:
-        raise NotImplementedError("change_hardware: not for a recorded card")
+        entry, do = {"call": "change_hardware", "profile": asdict(profile)}, super().change_hardware
+        self._record(entry, lambda: do(profile), lambda _: {})
 
     def oid_request(self, request: OidRequest | int) -> int:
         entry = {"call": "oid_request", "request": _asked(request)}
@@ -325,6 +328,7 @@ def replay(path: str | Path, provider: str | None = None) -> Replayed:
         memory=memory,
         faults=Faults(**first["faults"]),
     )
+    ends: dict[str, Callable[[], None]] = {}
     counts = {"oid_request": 0, "direct_oid_request": 0, "send": 0, "receive": 0}
     n = 0
     for n, entry in enumerate(lines, 1):
@@ -332,9 +336,11 @@ def replay(path: str | Path, provider: str | None = None) -> Replayed:
         memory.script.extend(entry["memory"])
         told.clear()
         try:
-            result = _play(card, entry, told)
+            result = _play(card, entry, told, ends)
         except ReplayError as error:
             raise ReplayError(f"{path}:{n + 1}: {entry['call']}: {error}") from None
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # damaged, or a call that is refused now
+            raise ReplayError(f"{path}:{n + 1}: {entry['call']} can't be played: {type(error).__name__}") from None
         recorded = {key: entry[key] for key in result}
         recorded["indications"] = entry["indications"]
         if {**result, "indications": told} != recorded or memory.script or drawn:
@@ -344,10 +350,20 @@ def replay(path: str | Path, provider: str | None = None) -> Replayed:
     return Replayed(n, counts["oid_request"] + counts["direct_oid_request"], counts["send"], counts["receive"])
 
 
-def _play(card: Miniport, entry: Json, told: list[Json]) -> Json:
+def _play(card: Miniport, entry: Json, told: list[Json], ends: dict[str, Callable[[], None]]) -> Json:
+    """Do a call again; ``ends``: what ends a reset or a standby that has begun, by its name."""
     call = entry["call"]
     if call in _STATES:
         getattr(card, call)()
+        return {}
+    if call in _ENDS:
+        ends[_ENDS[call]] = getattr(card, call)()
+        return {}
+    if call in ends:
+        ends.pop(call)()
+        return {}
+    if call == "change_hardware":
+        card.change_hardware(_profile(entry["profile"]))
         return {}
     if call == "initialize":
         card.initialize()
@@ -360,12 +376,10 @@ def _play(card: Miniport, entry: Json, told: list[Json]) -> Json:
         return _status(card.poll(entry["n"]))
     if call == "cancel_direct_oid_request":
         return _status(card.cancel_direct_oid_request(entry["request_id"]))
+    if call not in ("send", "receive"):
+        raise ReplayError("no such call, or not at this place")
     nbls = _made(entry["in"])
-    if call == "send":
-        return _sent(card.send(nbls), nbls)
-    if call == "receive":
-        return _got(card.receive(nbls), nbls)
-    raise ReplayError(f"no such call: {call!r:.40}")
+    return _sent(card.send(nbls), nbls) if call == "send" else _got(card.receive(nbls), nbls)
 
 
 def redact(source: str | Path, target: str | Path) -> int:
