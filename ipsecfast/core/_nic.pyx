@@ -366,7 +366,7 @@ cdef int _send_large(NicTable table, NblArrays nbls, SendResult result) except -
             measure(t, &table.nic, frames, nbls.starts, n, words, result.values, nbls.raw, large, &segments, &room)
         out = new_batch(table.arena(room), segments)
         with nogil:
-            cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, 0)
+            cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, 0, 0, 0)
             out.view.n = 0
             result.starts[0] = 0
             send_batch(t, &table.nic, &out.view, result.starts, n, words, result.values, nbls.raw, &cutting)

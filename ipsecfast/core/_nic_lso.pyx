@@ -7,8 +7,8 @@
     ...
 
 Headers are copied; lengths, IP identification, sequence numbers of AH, ESP and TCP, TCP's flags and its checksum are
-each segment's own.  What follows (numbers, IVs, encryption, ICVs, the IP header's checksum) is the send path's, which
-takes the segments as it takes anybody's frames.  Lists without large send are copied as they are.
+each segment's own, IPv4's checksum too.  What follows (numbers, IVs, encryption, ICVs) is the send path's.  Lists
+without large send are copied as they are.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -171,6 +171,11 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
     big.tcp_sum = sum_words(frame + expected, big.head - expected, 0) - raw32(frame + expected + 4)
     big.tcp_sum += raw16(frame + expected + 14)
     big.tcp_sum -= raw32(frame + expected + 12)
+    if big.version == 4:
+        big.ip_sum = sum_words(frame + offset, ip.hdr_len, 0)
+        big.ip_sum -= raw16(frame + offset + 2)
+        big.ip_sum -= raw16(frame + offset + 4)
+        big.ip_sum -= raw16(frame + offset + 10)
     big.payload = length - big.head - filler
     if big.payload < 1 or big.payload > nic.caps.lso_max_size:
         return False
@@ -227,7 +232,7 @@ cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const
                 status[i] = NDIS_STATUS_FAILURE
                 break
             else:
-                count += (big.payload + big.mss - 1) // big.mss
+                count += segments_of(big)
                 size += (big.payload // big.mss) * <int64_t> slot(frame_len(big, big.mss))
                 if big.payload % big.mss:
                     size += slot(frame_len(big, <uint32_t> (big.payload % big.mss)))
@@ -267,9 +272,12 @@ cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_
     cdef uint32_t seq = be32(big.headers + big.tcp + 4) + <uint32_t> start
     memcpy(to, big.headers, big.head)
     if big.version == 4:
-        put_be16(ip + 2, <uint16_t> (length - big.ip))
         id = be16(big.headers + big.ip + 4) + <uint16_t> number
-        put_be16(ip + 4, id & 0x7FFF if big.v2 else id)
+        if big.v2:
+            id &= 0x7FFF
+        put_be16(ip + 2, <uint16_t> (length - big.ip))
+        put_be16(ip + 4, id)
+        put_raw16(ip + 10, sum_fold(big.ip_sum + swap16(<uint16_t> (length - big.ip)) + swap16(id)))
     else:
         put_be16(ip + 4, <uint16_t> (length - big.ip - 40))
     if big.udp:
@@ -297,31 +305,40 @@ cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_
         end[pad + 1] = big.next_header
 
 
-cdef void cut_list(cutting_t *c, int64_t i, bint wanted) noexcept nogil:
-    """Write list i's frames behind those of the lists before; without `wanted` there are none."""
+cdef void cut_first(cutting_t *c, const large_t *big) noexcept nogil:
+    """The first segment of a large send."""
+    c.start = 0
+    c.number = 0
+    cut_next(c, big)
+
+
+cdef void cut_next(cutting_t *c, const large_t *big) noexcept nogil:
+    """The next one, of the same."""
+    cdef uint32_t data = <uint32_t> min(big.payload - c.start, <int64_t> big.mss)
+    cdef int64_t length = frame_len(big, data)
+    segment(big, c.out.base + c.at, c.start, data, length, c.number)
+    add_frame(c.out, length, &c.at)
+    c.start += data
+    c.number += 1
+
+
+cdef void cut_list(cutting_t *c, int64_t i) noexcept nogil:
+    """Write all frames of list i behind those of the lists before."""
     cdef const view_t *batch = c.batch
     cdef view_t *out = c.out
     cdef int64_t low = c.first[i] if c.first != NULL else i
     cdef int64_t high = c.first[i + 1] if c.first != NULL else i + 1
-    cdef int64_t k, start, length
-    cdef uint32_t data, number
+    cdef int64_t k
     cdef const large_t *big
-    for k in range(low, high if wanted else low):
+    for k in range(low, high):
         big = &c.large[k]
         if not big.mss:
             memcpy(out.base + c.at, batch.base + batch.offset[k], batch.length[k])
             add_frame(out, batch.length[k], &c.at)
             continue
-        start = 0
-        number = 0
-        while start < big.payload:
-            data = <uint32_t> min(big.payload - start, <int64_t> big.mss)
-            length = frame_len(big, data)
-            segment(big, out.base + c.at, start, data, length, number)
-            add_frame(out, length, &c.at)
-            start += data
-            number += 1
-    c.out_first[i + 1] = out.n
+        cut_first(c, big)
+        while c.start < big.payload:
+            cut_next(c, big)
 
 
 cdef void complete_large_sends(const int64_t *first, int64_t n, uint64_t *oob, const uint32_t *status,
