@@ -15,6 +15,7 @@ cdef struct large_t:
     uint32_t esp
     uint32_t tcp
     uint32_t head             # everything in front of the payload
+    uint32_t lead             # free bytes in front of each segment, so that what is encrypted begins a cache line
     int64_t payload
     uint64_t tcp_sum          # of TCP's header, without the words that are each segment's own
     uint64_t ip_sum           # the same of IPv4's
@@ -48,6 +49,7 @@ cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const
                   int64_t *room) noexcept nogil
 cdef void cut_first(cutting_t *c, const large_t *big) noexcept nogil
 cdef void cut_next(cutting_t *c, const large_t *big) noexcept nogil
+cdef void ask_ahead(const cutting_t *c, const large_t *big, int64_t n) noexcept nogil
 cdef void cut_list(cutting_t *c, int64_t i) noexcept nogil
 cdef void complete_large_sends(const int64_t *first, int64_t n, uint64_t *oob, const uint32_t *status,
                                const large_t *large, const view_t *out, const int64_t *out_first) noexcept nogil

@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._ah cimport ah_len_for
-from ._bytes cimport be16, be32, put_be16, put_be32, put_raw16, raw16, raw32, sum_fold, swap16
+from ._bytes cimport be16, be32, prefetch, put_be16, put_be32, put_raw16, raw16, raw32, sum_fold, swap16
 from ._checksum cimport sum_copy
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
@@ -45,7 +45,7 @@ cdef enum:
     CWR = 0x80
 
 cdef inline uint64_t slot(int64_t length) noexcept nogil:
-    """Room that a frame of this length is given: some bytes behind it are the NIC's too."""
+    """Room that so many bytes are given: some behind them are the NIC's too."""
     return (<uint64_t> length + 16 + 63) & ~<uint64_t> 63
 
 
@@ -164,6 +164,7 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
     if expected + 20 > copied:
         return False
     big.tcp = expected
+    big.lead = (<uint32_t> 0 - expected) & 63
     big.head = expected + (frame[expected + 12] >> 4) * 4
     if big.head < expected + 20 or big.head > copied:
         return False
@@ -233,23 +234,24 @@ cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const
                 break
             else:
                 count += segments_of(big)
-                size += (big.payload // big.mss) * <int64_t> slot(frame_len(big, big.mss))
+                size += (big.payload // big.mss) * <int64_t> slot(big.lead + frame_len(big, big.mss))
                 if big.payload % big.mss:
-                    size += slot(frame_len(big, <uint32_t> (big.payload % big.mss)))
+                    size += slot(big.lead + frame_len(big, <uint32_t> (big.payload % big.mss)))
         if status[i] == NDIS_STATUS_SUCCESS:
             segments[0] += count
             room[0] += size
 
 
-cdef inline void add_frame(view_t *out, int64_t length, int64_t *at) noexcept nogil:
-    """The next frame's tables."""
+cdef inline uint8_t *add_frame(view_t *out, uint32_t lead, int64_t length, int64_t *at) noexcept nogil:
+    """The next frame's tables; where it lies."""
     cdef int64_t k = out.n
-    out.offset[k] = at[0]
+    out.offset[k] = at[0] + lead
     out.length[k] = <int> length
     out.slot_offset[k] = at[0]
-    out.slot_length[k] = <int> slot(length)
-    at[0] += slot(length)
+    out.slot_length[k] = <int> slot(lead + length)
+    at[0] += slot(lead + length)
     out.n += 1
+    return out.base + out.offset[k]
 
 
 cdef inline void add_to(const large_t *big, uint8_t *to, uint32_t at, uint32_t by) noexcept nogil:
@@ -316,10 +318,17 @@ cdef void cut_next(cutting_t *c, const large_t *big) noexcept nogil:
     """The next one, of the same."""
     cdef uint32_t data = <uint32_t> min(big.payload - c.start, <int64_t> big.mss)
     cdef int64_t length = frame_len(big, data)
-    segment(big, c.out.base + c.at, c.start, data, length, c.number)
-    add_frame(c.out, length, &c.at)
+    segment(big, add_frame(c.out, big.lead, length, &c.at), c.start, data, length, c.number)
     c.start += data
     c.number += 1
+
+
+cdef void ask_ahead(const cutting_t *c, const large_t *big, int64_t n) noexcept nogil:
+    """Ask for the payload of the next n segments, which comes while those before are encrypted."""
+    cdef int64_t at = c.start, end = min(at + n * big.mss, big.payload)
+    while at < end:
+        prefetch(big.frame + big.head + at)
+        at += 64
 
 
 cdef void cut_list(cutting_t *c, int64_t i) noexcept nogil:
@@ -333,8 +342,7 @@ cdef void cut_list(cutting_t *c, int64_t i) noexcept nogil:
     for k in range(low, high):
         big = &c.large[k]
         if not big.mss:
-            memcpy(out.base + c.at, batch.base + batch.offset[k], batch.length[k])
-            add_frame(out, batch.length[k], &c.at)
+            memcpy(add_frame(out, 0, batch.length[k], &c.at), batch.base + batch.offset[k], batch.length[k])
             continue
         cut_first(c, big)
         while c.start < big.payload:

@@ -24,7 +24,7 @@ from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
 from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, OUTER_PLAIN, ROW_LARGE_SEND, nic_bundle_t, nic_t
 from ._nic_checksum cimport CAN_IP, IP_HEADER_CHECKSUM, IS_IPV4, header_checksum, transport_checksum
 from ._nic_iv cimport write_iv
-from ._nic_lso cimport cut_first, cut_list, cut_next, cutting_t, large_t, segments_of
+from ._nic_lso cimport ask_ahead, cut_first, cut_list, cut_next, cutting_t, large_t, segments_of
 from ._nic_plan cimport AH_LAYERS, LAYERS, layer_t, plan, tx_t, understand, wish_t
 from ._nic_sent cimport adopt, draft_numbers, draft_run, draft_t, follow, forget, fresh, lowest, use_numbers
 from ._types cimport (
@@ -35,7 +35,7 @@ from ._window cimport window_mark
 
 cdef enum:
     AHEAD = 6                 # frames whose memory is asked for
-    FEW = 8                   # segments between cutting and sealing
+    FEW = 4                   # segments between cutting and sealing
 
 # Frames whose headers are done, waiting for the crypto
 cdef struct burst_t:
@@ -141,7 +141,7 @@ cdef bint send_run(table_t *t, nic_t *nic, cutting_t *cutting, const large_t *bi
     cdef tx_t first
     cdef tx_t *tx = &burst.frames[burst.n]
     cdef int64_t i, low = batch.n, n = segments_of(big)
-    cdef int few = min(t.chunk, FEW) if t.chunk == CHUNK_ONE_PASS else t.chunk
+    cdef int few = FEW if t.chunk == CHUNK_ONE_PASS else t.chunk
     forget(drafts)
     cut_first(cutting, big)
     if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not draft_run(drafts, tx, n):
@@ -153,6 +153,7 @@ cdef bint send_run(table_t *t, nic_t *nic, cutting_t *cutting, const large_t *bi
         follow(&first, batch, low + i, i, &burst.frames[burst.n])
         enqueue(t, nic, wish, burst, nbl, status)
         if burst.n >= few:
+            ask_ahead(cutting, big, few)
             seal_burst(t, nic, burst, status)
     adopt(t, nic, drafts, True)
     return True
