@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from ._crypto cimport Provider
 from ._types cimport bundle_t, provider_t, sa_t, table_t
@@ -33,6 +33,16 @@ cdef class CoreSAD:
     cdef bundle_t *find_bundle(self, object number) noexcept
 
 
+cdef class Mould:
+    cdef sa_t sa                    # without SPI, addresses and keys
+    cdef object like                # the SecurityAssociation, for its algorithms
+    cdef bint ah_only
+
+
+cdef Mould mould_of(CoreSAD self, sa, bint outbound)
+cdef sa_t *cast_sa(CoreSAD self, Mould mould, uint32_t spi, bytes src, bytes dst, bint match_src, bytes enc_key,
+                   bytes salt, bytes auth_key) except NULL
+cdef object delete_sa(CoreSAD self, int64_t handle)
 cdef void *context_of(dict contexts, Provider provider) except NULL
 cdef uint8_t *new_scratch() except NULL
 cdef void free_scratch(uint8_t *memory) noexcept
