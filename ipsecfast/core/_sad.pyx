@@ -531,7 +531,10 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
     memset(&fresh, 0, sizeof(sa_t))
     _describe(&fresh, sa, outbound)
     fresh.suite = <uint8_t> _suite(self, sa)
-    return _enter(self, &fresh, sa, sa.auth_key if sa.auth_alg.ah_only else sa.enc_key, sa.auth_key, top).handle
+    try:
+        return _enter(self, &fresh, sa, sa.auth_key if sa.auth_alg.ah_only else sa.enc_key, sa.auth_key, top).handle
+    finally:
+        wipe(&fresh, sizeof(sa_t))
 
 
 cdef int _has_room(CoreSAD self) except -1:
@@ -541,7 +544,7 @@ cdef int _has_room(CoreSAD self) except -1:
 
 
 cdef sa_t *_enter(CoreSAD self, sa_t *fresh, sa, bytes enc_key, bytes auth_key, uint64_t top) except NULL:
-    """Put in an SA that is described, with a suite; `fresh` is wiped.  sa : for its algorithms and protocol."""
+    """Put in an SA that is described, with a suite; `fresh` is the caller's to wipe.  sa : for its algorithms."""
     cdef table_t *t = &self.table
     cdef uint32_t index
     cdef sa_t *s = fresh
@@ -579,11 +582,10 @@ cdef sa_t *_enter(CoreSAD self, sa_t *fresh, sa, bytes enc_key, bytes auth_key, 
         t.n_any_mode += 1
     if s.flags & SA_AH:
         t.n_ah += 1
-    wipe(fresh, sizeof(sa_t))
     return s
 
 
-# --- SAs of one mould: what the NIC adds -------------------------------------------------------------------------------
+# --- SAs of one mould: what the NIC adds ------------------------------------------------------------------------------
 
 cdef class Mould:
     """What SAs have in common that differ in SPI, addresses and keys alone."""
@@ -617,7 +619,10 @@ cdef sa_t *cast_sa(CoreSAD self, Mould mould, uint32_t spi, bytes src, bytes dst
     _put(fresh.dst, dst, 16)
     _put(fresh.src, src, 16)
     _put(<uint8_t *> &fresh.salt, salt, 4)
-    return _enter(self, &fresh, mould.like, auth_key if mould.ah_only else enc_key, auth_key, 0)
+    try:
+        return _enter(self, &fresh, mould.like, auth_key if mould.ah_only else enc_key, auth_key, 0)
+    finally:
+        wipe(&fresh, sizeof(sa_t))
 
 
 cdef object delete_sa(CoreSAD self, int64_t handle):
@@ -625,8 +630,7 @@ cdef object delete_sa(CoreSAD self, int64_t handle):
     return _delete(self, &self.table.sas[<uint32_t> handle - 1])
 
 
-# -----------------------------------------------------------------------------------------------------------------------
-
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 cdef bint _usual(uint32_t flags, const shape_t *shape) noexcept:

@@ -24,7 +24,7 @@ from ..sa import AddressLike, SecurityAssociation
 from ..sad import SAD, SAStatistics
 from .nbl import NblBatch
 
-__all__ = ["BundleError", "Datapath", "DatapathCapabilities", "DatapathOptions", "ReceiveResult", "SendResult"]
+__all__ = ["BundleError", "Datapath", "DatapathCapabilities", "DatapathOptions", "Kind", "ReceiveResult", "SendResult"]
 
 _MAX_CAPACITY = 1 << 20
 _Key = tuple[str, int, bytes]  # direction, protocol and family; SPI; destination
@@ -248,14 +248,12 @@ class _Bundle:
 
     __slots__ = ("fingerprint", "keys", "kind", "number", "sads")
 
-    def __init__(
-        self, kind: Kind, keys: list[_Key], fingerprint: bytes, number: int, sads: dict[str, tuple[int, int, bool]]
-    ) -> None:
+    def __init__(self, kind: Kind, keys: list[_Key], fingerprint: bytes, number: int, sads: list[int]) -> None:
         self.kind = kind
         self.keys = keys
         self.fingerprint = fingerprint
         self.number = number
-        self.sads = sads  # protocol -> handle in the SAD, SPI, ESN
+        self.sads = sads  # handles in the SAD, in the order of kind.sas and keys
 
 
 class Datapath:
@@ -343,9 +341,9 @@ class Datapath:
         family = _check_bundle(direction, sas, ipv6, udp_esp, seq_hi, mode_hint)
         members = [(sa.spi, sa.enc_key, sa.salt, sa.auth_key) for sa in sas]
         kind = Kind(direction, sas, family, udp_esp, mode_hint)
-        return self.add(kind, members, _packed(sas[0].src), _packed(sas[0].dst), seq_hi)
+        return self.add_of_kind(kind, members, _packed(sas[0].src), _packed(sas[0].dst), seq_hi)
 
-    def add(self, kind: Kind, members: Sequence[Member], src: bytes, dst: bytes, seq_hi: Sequence[int]) -> int:
+    def add_of_kind(self, kind: Kind, members: Sequence[Member], src: bytes, dst: bytes, seq_hi: Sequence[int]) -> int:
         """`add_bundle` of one of many bundles of a kind.
 
         members : SPI, enc_key, salt and auth_key of each SA; lengths as the algorithms want them.
@@ -366,8 +364,8 @@ class Datapath:
             if bundle is None:
                 bundle = self._new_bundle(kind, members, src, dst, seq_hi, keys, fingerprint)
             else:
-                for (sad, _, esn), high in zip(bundle.sads.values(), seq_hi, strict=False):
-                    self._table.set_seq_hi(sad, high if esn else 0)
+                for sad, sa, high in zip(bundle.sads, kind.sas, seq_hi, strict=False):
+                    self._table.set_seq_hi(sad, high if sa.esn else 0)
             handle = self._table.new_handle(bundle.number)
             self._by_handle[handle] = bundle
             return handle
@@ -404,8 +402,7 @@ class Datapath:
             )
         except DuplicateSAError as error:  # a wildcard's, of the other family
             raise BundleError(str(error)) from None
-        names = {sa.protocol: (sad, member[0], sa.esn) for sa, sad, member in zip(kind.sas, sads, members, strict=True)}
-        bundle = _Bundle(kind, keys, fingerprint, number, names)
+        bundle = _Bundle(kind, keys, fingerprint, number, sads)
         for key in keys:
             self._by_key[key] = bundle
         return bundle
@@ -418,12 +415,12 @@ class Datapath:
         if isinstance(seq_hi, bool) or not isinstance(seq_hi, int) or not 0 <= seq_hi <= 0xFFFFFFFF:
             raise ValueError(f"seq_hi: got {seq_hi!r}, wanted 32 bits")
         with self._lock:
-            found = self._find(handle).sads.get(protocol)
-            if found is None or found[1] != spi or not found[2]:
-                raise KeyError(
-                    f"handle {handle} has no {protocol} SA with SPI 0x{spi:08x} and extended sequence numbers"
-                )
-            self._table.set_seq_hi(found[0], seq_hi)
+            bundle = self._find(handle)
+            for sa, sad, key in zip(bundle.kind.sas, bundle.sads, bundle.keys, strict=True):
+                if sa.protocol == protocol and key[1] == spi and sa.esn:
+                    self._table.set_seq_hi(sad, seq_hi)
+                    return
+            raise KeyError(f"handle {handle} has no {protocol} SA with SPI 0x{spi:08x} and extended sequence numbers")
 
     def _find(self, handle: int) -> _Bundle:
         bundle = self._by_handle.get(handle)
@@ -443,8 +440,8 @@ class Datapath:
         if left:
             return
         self._table.delete_bundle(bundle.number)
-        for sa, _, _ in bundle.sads.values():
-            self._sad.delete(sa)
+        for sad in bundle.sads:
+            self._sad.delete(sad)
         for key in bundle.keys:
             del self._by_key[key]
 
@@ -462,7 +459,7 @@ class Datapath:
     def statistics(self, handle: int) -> tuple[SAStatistics, ...]:
         """SAStatistics of each SA of a bundle, in `add_bundle`'s order.  Raises KeyError."""
         with self._lock:
-            return tuple(self._sad.statistics(sa) for sa, _, _ in self._find(handle).sads.values())
+            return tuple(map(self._sad.statistics, self._find(handle).sads))
 
     def send(self, nbls: NblBatch) -> SendResult:
         """Do what each list's words ask for, and say what would be on the wire.

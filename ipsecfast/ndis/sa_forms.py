@@ -49,7 +49,7 @@ _KEY_DATA = {abi: IPSEC_OFFLOAD_V2_ADD_SA.KeyData.offset(abi) for abi in Abi}
 
 
 class Plan(NamedTuple):
-    """What a request comes to: `Datapath.add`'s arguments; ``lost``: what of it is not enabled; ``needs``: the request."""
+    """A request: `Datapath.add_of_kind`'s arguments; ``lost``: what of it is not enabled; ``needs``: all of it."""
 
     kind: Kind
     members: list[Member]

@@ -155,7 +155,7 @@ class SaTable:
         if early is not None and len(self.datapath) >= early:
             raise self._full()
         try:
-            handle = self.datapath.add(plan.kind, plan.members, plan.src, plan.dst, plan.seq_hi)
+            handle = self.datapath.add_of_kind(plan.kind, plan.members, plan.src, plan.dst, plan.seq_hi)
         except SADFullError:
             raise self._full() from None
         if plan.kind.inbound and self.faults.delete_pressure is not None:
