@@ -22,10 +22,10 @@ cdef extern from *:
         uint8_t last[2]; \
         int i; \
         if (dst) { \
-            for (; (uintptr_t)dst & (8 * LANES - 1) && !((uintptr_t)dst & 1) && n >= 2; n -= 2, src += 2, dst += 2) { \
-                memcpy(&h, src, 2); \
-                memcpy(dst, &h, 2); \
-                s += h; \
+            for (; (uintptr_t)dst & (8 * LANES - 4) && n >= 4; n -= 4, src += 4, dst += 4) { \
+                memcpy(&w, src, 4); \
+                memcpy(dst, &w, 4); \
+                s += w; \
             } \
             for (; n >= 16 * LANES; n -= 16 * LANES, src += 16 * LANES, dst += 16 * LANES) { \
                 memcpy(&x, src, 8 * LANES); \

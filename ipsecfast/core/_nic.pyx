@@ -5,7 +5,7 @@ CoreSAD like everybody's; a few words beside each hold what only the NIC needs. 
 the same.  Thread rule: as the SAD's, one call at a time.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -383,9 +383,9 @@ cdef int _send_large(NicTable table, NblArrays nbls, SendResult result) except -
         memcpy(words, nbls.words, words_size)     # which then stay the same from one reading to the next
         with nogil:
             measure(t, &table.nic, frames, nbls.starts, n, words, result.values, nbls.raw, large, &segments, &room)
-        out = new_batch(table.arena(room), segments)
+        out = new_batch(table.arena(room + 63), segments)
         with nogil:
-            cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, 0, 0, 0)
+            cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, -<uintptr_t> out.view.base & 63, 0, 0)
             out.view.n = 0
             result.starts[0] = 0
             send_batch(t, &table.nic, &out.view, result.starts, n, words, result.values, nbls.raw, &cutting)
