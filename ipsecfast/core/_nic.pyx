@@ -385,7 +385,8 @@ cdef int _send_large(NicTable table, NblArrays nbls, SendResult result) except -
             measure(t, &table.nic, frames, nbls.starts, n, words, result.values, nbls.raw, large, &segments, &room)
         out = new_batch(table.arena(room + 63), segments)
         with nogil:
-            cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, -<uintptr_t> out.view.base & 63, 0, 0)
+            cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, 0, 0, 0)
+            cutting.at = -<uintptr_t> out.view.base & 63
             out.view.n = 0
             result.starts[0] = 0
             send_batch(t, &table.nic, &out.view, result.starts, n, words, result.values, nbls.raw, &cutting)

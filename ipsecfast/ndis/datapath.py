@@ -372,10 +372,10 @@ class Datapath:
 
     def _fingerprint(self, kind: Kind, members: Sequence[Member], src: bytes) -> bytes:
         """Says whether two bundles are the same, without keeping their keys."""
-        parts = [self._secret]
+        text = self._secret
         for label, (_, enc_key, salt, auth_key) in zip(kind.labels, members, strict=True):
-            parts += label, src, enc_key, salt, auth_key
-        return hashlib.sha256(b"".join(parts)).digest()  # never shown to anybody, so that HMAC would add nothing
+            text += label + src + enc_key + salt + auth_key
+        return hashlib.sha256(text).digest()  # never shown to anybody, so that HMAC would add nothing
 
     def _new_bundle(
         self,
@@ -435,9 +435,8 @@ class Datapath:
 
     def _delete(self, handle: int) -> None:
         bundle = self._find(handle)
-        left = self._table.delete_handle(handle)
         del self._by_handle[handle]
-        if left:
+        if self._table.delete_handle(handle):
             return
         self._table.delete_bundle(bundle.number)
         for sad in bundle.sads:
