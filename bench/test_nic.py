@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from cells import ALGORITHMS, Cell, security_association
 from packets import clear_packets, ipv4
 
 from ipsecfast import SAD, PacketBatch, SecurityAssociation, decapsulate, encapsulate, providers
-from ipsecfast.ndis.datapath import Datapath
+from ipsecfast.ndis import Host, Miniport, profile
+from ipsecfast.ndis.datapath import Datapath, SendResult
 from ipsecfast.ndis.nbl import NblBatch
 
 PROVIDERS = [p.name for p in providers() if p.available and p.name != "reference"]
@@ -104,8 +106,11 @@ def send_turns(cell: Cell) -> Turns:
     return turns
 
 
-def large_turns(cell: Cell, sends: int, checksums: bool) -> Turns:
-    """Ready-made frames of MSS bytes, then large sends of the same payload."""
+def large_turns(cell: Cell, sends: int, checksums: bool, writing: bool = False) -> Turns:
+    """Ready-made frames of MSS bytes, then large sends of the same payload.
+
+    Both lie in memory that the host has just written, by one copy of finished frames; `writing`: which counts.
+    """
     sa = security_association(cell)
     nic = Datapath(provider=cell.provider)
     handle = nic.add_bundle("outbound", [sa])
@@ -129,7 +134,43 @@ def large_turns(cell: Cell, sends: int, checksums: bool) -> Turns:
         whole.large_send[:] = MSS | at << 20 | LSO_V2
         whole.header[:] = 6
         for which, batch in ((0, made), (1, whole)) if i % 2 else ((1, whole), (0, made)):
-            assert turns.take(which, lambda batch=batch: nic.send(batch)).ok == len(batch)
+            memory, content = np.asarray(batch.frames.data), np.array(batch.frames.data)
+
+            def send(batch: NblBatch = batch, memory: Any = memory, content: Any = content) -> SendResult:
+                if writing:
+                    memory[:] = content
+                return nic.send(batch)
+
+            memory[:] = content
+            assert turns.take(which, send).ok == len(batch)
+    return turns
+
+
+def host_turns(cell: Cell) -> Turns:
+    """`Host.send` of TCP packets of MSS bytes, then `Host.send_large` of one with the same payload.
+
+    Both are whole calls: frames made (by NumPy for all at once, or in Python for the one), sent, and handed out.
+    """
+    sa = security_association(cell)
+    card = Miniport(profile("full"), provider=cell.provider)
+    card.initialize()
+    card.restart()
+    host = Host(card)
+    bundle = host.add("outbound", sa)
+    data, turns = bytes(LARGE // MSS * MSS), Turns()
+    ready = []
+    for start in range(0, len(data), MSS):
+        packet = bytearray(ipv4(TCP_HEADER + data[start : start + MSS]))
+        packet[9] = 6
+        ready.append(bytes(packet))
+    large = ready[0][:20] + TCP_HEADER + data
+    for i in range(ROUNDS):
+        for which in (0, 1) if i % 2 else (1, 0):
+            if which:
+                sent = turns.take(1, lambda: host.send_large(large, bundle, MSS))
+            else:
+                sent = turns.take(0, lambda: host.send(ready, bundle))
+            assert not sent.status.any() and len(sent.frames) == len(ready)
     return turns
 
 
@@ -164,3 +205,19 @@ def test_large_send(benchmark: Any, algorithm: str, sends: int, checksums: bool,
     """Against ready-made frames whose TCP checksum the host has finished, or the NIC finishes as for large sends."""
     turns = large_turns(Cell("ipsecfast", provider, algorithm), sends, checksums)
     report(benchmark, turns, "over_ready_made", turns.quick(0) / turns.quick(1), "nic large send")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_large_send_written(benchmark: Any, algorithm: str, provider: str) -> None:
+    """The copy into the buffer that the card gets counts on both sides: the least that making frames costs a host."""
+    turns = large_turns(Cell("ipsecfast", provider, algorithm), 6, True, writing=True)
+    report(benchmark, turns, "over_ready_made", turns.quick(0) / turns.quick(1), "nic large send, written")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if not name.startswith("CHACHA")])
+def test_large_send_by_host(benchmark: Any, algorithm: str, provider: str) -> None:
+    """With the host's making of headers, which is NumPy and Python here."""
+    turns = host_turns(Cell("ipsecfast", provider, algorithm))
+    report(benchmark, turns, "over_ready_made", turns.quick(0) / turns.quick(1), "nic large send, by the host")

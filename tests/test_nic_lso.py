@@ -169,6 +169,14 @@ def test_edges_of_the_segment_size(size: int) -> None:
     check_segments(4, [scapy_opens(GCM, one[14:])[20:] for one in sent], STREAM[:size], MSS)
 
 
+@pytest.mark.parametrize("data", [STREAM[:6001], b"\xff" * 6001, bytes(6001)], ids=["any", "ones", "zeros"])
+@pytest.mark.parametrize("mss", [*range(57, 70), 127, 255, 1399, 1401, 4099])
+def test_checksums_of_every_length(mss: int, data: bytes) -> None:
+    sent = cut(nic(), large(4, None, data), 0, mss | tcp_offset(4) << 20 | V2)
+    check_segments(4, [one[34:] for one in sent], data, mss)
+    assert all(checksum(one[14:34]) == 0 for one in sent)
+
+
 def test_version_1_carries_the_length_and_reports_the_payload() -> None:
     made = nic()
     head = struct.pack(">II", GCM.spi, 1) + bytes(8)

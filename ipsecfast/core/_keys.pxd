@@ -24,6 +24,6 @@ cdef class KeyStore:
 
 cdef void *context_of(dict contexts, Provider provider) except NULL
 cdef int suite_of(KeyStore self, sa) except -1
-cdef int key_states(KeyStore self, sa_t *s, sa, bint outbound) except -1
+cdef int key_states(KeyStore self, sa_t *s, sa, bytes enc_key, bytes auth_key, bint outbound) except -1
 cdef int drop_states(KeyStore self, sa_t *s) except -1
 cdef void release_states(table_t *t, sa_t *s) noexcept

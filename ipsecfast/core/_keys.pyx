@@ -117,10 +117,9 @@ cdef int _few(KeyStore self, suite_t *s, choice, int enc, int auth) except -1:
     return 0
 
 
-cdef int key_states(KeyStore self, sa_t *s, sa, bint outbound) except -1:
-    """Key every state of a new SA; on failure nothing is left."""
+cdef int key_states(KeyStore self, sa_t *s, sa, bytes enc_key, bytes auth_key, bint outbound) except -1:
+    """Key every state of a new SA; on failure nothing is left.  sa : for its algorithms."""
     cdef suite_t *suite = &self.table.suites[s.suite]
-    cdef bytes enc_key = sa.auth_key if sa.auth_alg.ah_only else sa.enc_key, auth_key = sa.auth_key
     cdef const uint8_t *enc = enc_key
     cdef const uint8_t *auth = auth_key
     cdef uint32_t enc_len = <uint32_t> len(enc_key), auth_len = <uint32_t> len(auth_key)

@@ -1,7 +1,10 @@
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..ndis.datapath import DatapathCapabilities, DatapathOptions
+from ..sa import SecurityAssociation
 from ._batch import PacketBatch
 from ._nbl import NblArrays
 from ._sad import CoreSAD
@@ -11,9 +14,20 @@ class NicTable:
     def __len__(self) -> int: ...
     def configure(self, caps: DatapathCapabilities) -> None: ...
     def full(self) -> bool: ...
+    def moulds(self, sas: Iterable[SecurityAssociation], outbound: bool) -> tuple[object, ...]: ...
     def add_bundle(
-        self, esp: int | None, ah: int | None, *, ipv6: bool, udp_esp: int, match_src: bool, hint: str | None
-    ) -> int: ...
+        self,
+        moulds: tuple[object, ...],
+        members: Iterable[tuple[int, bytes, bytes, bytes]],
+        src: bytes,
+        dst: bytes,
+        seq_hi: Iterable[int],
+        ipv6: bool,
+        udp_esp: int,
+        match_src: bool,
+        on: bool,
+        hint: str | None,
+    ) -> tuple[int, list[int]]: ...
     def delete_bundle(self, number: int) -> None: ...
     def switch(self, number: int, on: bool) -> None: ...
     def ask_deletion(self, number: int, on: bool) -> None: ...

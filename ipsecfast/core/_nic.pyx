@@ -5,7 +5,7 @@ CoreSAD like everybody's; a few words beside each hold what only the NIC needs. 
 the same.  Thread rule: as the SAD's, one call at a time.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -16,8 +16,8 @@ from ._nbl cimport NblArrays
 from ._nic_lso cimport complete_large_sends, cutting_t, has_large_send, large_t, measure
 from ._nic_rx cimport receive_batch
 from ._nic_tx cimport send_batch
-from ._sad cimport CoreSAD
-from ._types cimport SA_OUTBOUND, sa_t, table_t, view_t
+from ._sad cimport CoreSAD, cast_sa, delete_sa, mould_of
+from ._types cimport SA_AH, SA_ESN, SA_OUTBOUND, sa_t, table_t, view_t
 from ._window cimport window_words
 
 from collections import deque
@@ -143,34 +143,57 @@ cdef class NicTable:
         """Are all handles taken?"""
         return self._count == self.nic.capacity
 
-    def add_bundle(self, esp, ah, *, bint ipv6, uint32_t udp_esp, bint match_src, hint):
-        """Make a bundle of SAs of the SAD; returns its number, for the calls below.
+    def moulds(self, sas, bint outbound):
+        """What `add_bundle` needs of the SAs of bundles that differ in SPIs, addresses and keys alone.
 
-        esp, ah : handles of the SAD, or None.
+        Raises ProviderError where no provider has an algorithm.
         """
-        cdef nic_bundle_t fresh
-        cdef uint32_t number
+        return tuple([mould_of(self.sad, sa, outbound) for sa in sas])
+
+    def add_bundle(self, tuple moulds, members, bytes src, bytes dst, seq_hi, bint ipv6, uint32_t udp_esp,
+                   bint match_src, bint on, hint):
+        """Add a bundle and its SAs; returns its number, for the calls below, and the SAs' handles in the SAD.
+
+        members : SPI, enc_key, salt and auth_key of each SA.  src, dst : in network order, empty for wildcards.
+        match_src : received packets must have the source address.  on, hint : as of `switch` and the datapath's.
+        Raises as `CoreSAD.add`; nothing is left then.
+        """
+        cdef uint32_t number = self._free_bundles.pop() if self._free_bundles else self._high_water
+        cdef nic_bundle_t *b = &self.nic.bundles[number]
+        cdef list handles = []
         cdef sa_t *s
-        memset(&fresh, 0, sizeof(fresh))
-        fresh.udp_esp = udp_esp
-        fresh.forms = _forms(udp_esp)
-        fresh.flags = NIC_ON | (NIC_V6 if ipv6 else 0) | (NIC_MATCH_SRC if match_src else 0)
-        fresh.flags |= {None: 0, "tunnel": NIC_HINT_TUNNEL, "transport": NIC_HINT_TRANSPORT}[hint]
-        fresh.esp = _index(self, esp)
-        fresh.ah = _index(self, ah)
-        number = self._free_bundles.pop() if self._free_bundles else self._high_water
+        cdef uint32_t index
         self._high_water = max(self._high_water, number + 1)
-        self.nic.bundles[number] = fresh
+        match_src = match_src and src
+        b.udp_esp = udp_esp
+        b.forms = _forms(udp_esp)
+        b.flags = (NIC_ON if on else 0) | (NIC_V6 if ipv6 else 0) | (NIC_MATCH_SRC if match_src else 0)
+        if hint is not None:
+            b.flags |= NIC_HINT_TUNNEL if hint == "tunnel" else NIC_HINT_TRANSPORT
+        self.sad.enter()
         try:
-            for handle in (esp, ah):
-                if handle is not None:
-                    s = self.sad.find(handle)
-                    self.nic.bundles[number].flags |= NIC_OUTBOUND if s.flags & SA_OUTBOUND else 0
-                    self._attach(s, number)
+            for mould, (spi, enc_key, salt, auth_key) in zip(moulds, members):
+                s = cast_sa(self.sad, mould, spi, src, dst, match_src, enc_key, salt, auth_key)
+                handles.append(s.handle)
+                b.flags |= NIC_OUTBOUND if s.flags & SA_OUTBOUND else 0
+                index = <uint32_t> (s - self.sad.table.sas) + 1
+                if s.flags & SA_AH:
+                    b.ah = index
+                else:
+                    b.esp = index
+            for handle, high in zip(handles, seq_hi):
+                s = &self.sad.table.sas[<uint32_t> <int64_t> handle - 1]
+                self._attach(s, number)
+                if s.flags & SA_ESN:
+                    self.nic.sas[s - self.sad.table.sas].seq_hi = high
         except BaseException:
             self.delete_bundle(number)
+            for handle in handles:
+                delete_sa(self.sad, handle)
             raise
-        return number
+        finally:
+            self.sad.leave()
+        return number, handles
 
     cdef int _attach(self, sa_t *s, uint32_t number) except -1:
         """Give an SA the NIC's state, and an outbound one its window over the numbers that it has sent."""
@@ -304,10 +327,6 @@ cdef void _flag(nic_bundle_t *b, uint32_t flag, bint on) noexcept:
         b.flags &= ~flag
 
 
-cdef uint32_t _index(NicTable self, handle) except? 0:
-    return 0 if handle is None else <uint32_t> (self.sad.find(handle) - self.sad.table.sas) + 1
-
-
 cdef uint32_t _forms(uint32_t udp_esp) noexcept:
     """Where SAs with these UdpEspEncapsulation bits may stand (the form that a bit names has two SAs)."""
     cdef uint32_t forms = 0
@@ -403,9 +422,10 @@ cdef int _send_large(NicTable table, NblArrays nbls, SendResult result) except -
         memcpy(words, nbls.words, words_size)     # which then stay the same from one reading to the next
         with nogil:
             measure(t, &table.nic, frames, nbls.starts, n, words, result.values, nbls.raw, large, &segments, &room)
-        out = new_batch(table.arena(room), segments)
+        out = new_batch(table.arena(room + 63), segments)
         with nogil:
-            cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, 0)
+            cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, 0, 0, 0)
+            cutting.at = -<uintptr_t> out.view.base & 63
             out.view.n = 0
             result.starts[0] = 0
             send_batch(t, &table.nic, &out.view, result.starts, n, words, result.values, nbls.raw, &cutting)

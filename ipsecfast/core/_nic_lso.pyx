@@ -7,15 +7,15 @@
     ...
 
 Headers are copied; lengths, IP identification, sequence numbers of AH, ESP and TCP, TCP's flags and its checksum are
-each segment's own.  What follows (numbers, IVs, encryption, ICVs, the IP header's checksum) is the send path's, which
-takes the segments as it takes anybody's frames.  Lists without large send are copied as they are.
+each segment's own, IPv4's checksum too.  What follows (numbers, IVs, encryption, ICVs) is the send path's.  Lists
+without large send are copied as they are.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._ah cimport ah_len_for
-from ._bytes cimport be16, be32, put_be16, put_be32, put_raw16, raw16, raw32, sum_fold, swap16
+from ._bytes cimport be16, be32, prefetch, put_be16, put_be32, put_raw16, raw16, raw32, sum_fold, swap16
 from ._checksum cimport sum_copy
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
@@ -46,7 +46,7 @@ cdef enum:
     CWR = 0x80
 
 cdef inline uint64_t slot(int64_t length) noexcept nogil:
-    """Room that a frame of this length is given: some bytes behind it are the NIC's too."""
+    """Room that so many bytes are given: some behind them are the NIC's too."""
     return (<uint64_t> length + 16 + 63) & ~<uint64_t> 63
 
 
@@ -173,6 +173,7 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
     if expected + 20 > copied:
         return False
     big.tcp = expected
+    big.lead = (<uint32_t> 0 - expected) & 63
     big.head = expected + (frame[expected + 12] >> 4) * 4
     if big.head < expected + 20 or big.head > copied:
         return False
@@ -180,6 +181,11 @@ cdef bint read_large(const table_t *t, const nic_t *nic, const view_t *batch, in
     big.tcp_sum = sum_words(frame + expected, big.head - expected, 0) - raw32(frame + expected + 4)
     big.tcp_sum += raw16(frame + expected + 14)
     big.tcp_sum -= raw32(frame + expected + 12)
+    if big.version == 4:
+        big.ip_sum = sum_words(frame + offset, ip.hdr_len, 0)
+        big.ip_sum -= raw16(frame + offset + 2)
+        big.ip_sum -= raw16(frame + offset + 4)
+        big.ip_sum -= raw16(frame + offset + 10)
     big.payload = length - big.head - filler
     if big.payload < 1 or big.payload > limits.max_size or (big.head > expected + 20 and not limits.tcp_options):
         return False
@@ -239,10 +245,10 @@ cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const
                 status[i] = NDIS_STATUS_FAILURE
                 break
             else:
-                count += (big.payload + big.mss - 1) // big.mss
-                size += (big.payload // big.mss) * <int64_t> slot(frame_len(big, big.mss))
+                count += segments_of(big)
+                size += (big.payload // big.mss) * <int64_t> slot(big.lead + frame_len(big, big.mss))
                 if big.payload % big.mss:
-                    size += slot(frame_len(big, <uint32_t> (big.payload % big.mss)))
+                    size += slot(big.lead + frame_len(big, <uint32_t> (big.payload % big.mss)))
                 if size > left:
                     status[i] = NDIS_STATUS_RESOURCES
                     break
@@ -253,15 +259,16 @@ cdef void measure(const table_t *t, const nic_t *nic, const view_t *batch, const
             room[0] += size
 
 
-cdef inline void add_frame(view_t *out, int64_t length, int64_t *at) noexcept nogil:
-    """The next frame's tables."""
+cdef inline uint8_t *add_frame(view_t *out, uint32_t lead, int64_t length, int64_t *at) noexcept nogil:
+    """The next frame's tables; where it lies."""
     cdef int64_t k = out.n
-    out.offset[k] = at[0]
+    out.offset[k] = at[0] + lead
     out.length[k] = <int> length
     out.slot_offset[k] = at[0]
-    out.slot_length[k] = <int> slot(length)
-    at[0] += slot(length)
+    out.slot_length[k] = <int> slot(lead + length)
+    at[0] += slot(lead + length)
     out.n += 1
+    return out.base + out.offset[k]
 
 
 cdef inline void add_to(const large_t *big, uint8_t *to, uint32_t at, uint32_t by) noexcept nogil:
@@ -284,9 +291,12 @@ cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_
     cdef uint32_t seq = be32(big.headers + big.tcp + 4) + <uint32_t> start
     memcpy(to, big.headers, big.head)
     if big.version == 4:
-        put_be16(ip + 2, <uint16_t> (length - big.ip))
         id = be16(big.headers + big.ip + 4) + <uint16_t> number
-        put_be16(ip + 4, id & 0x7FFF if big.v2 else id)
+        if big.v2:
+            id &= 0x7FFF
+        put_be16(ip + 2, <uint16_t> (length - big.ip))
+        put_be16(ip + 4, id)
+        put_raw16(ip + 10, sum_fold(big.ip_sum + swap16(<uint16_t> (length - big.ip)) + swap16(id)))
     else:
         put_be16(ip + 4, <uint16_t> (length - big.ip - 40))
     if big.udp:
@@ -314,31 +324,46 @@ cdef inline void segment(const large_t *big, uint8_t *to, int64_t start, uint32_
         end[pad + 1] = big.next_header
 
 
-cdef void cut_list(cutting_t *c, int64_t i, bint wanted) noexcept nogil:
-    """Write list i's frames behind those of the lists before; without `wanted` there are none."""
+cdef void cut_first(cutting_t *c, const large_t *big) noexcept nogil:
+    """The first segment of a large send."""
+    c.start = 0
+    c.number = 0
+    cut_next(c, big)
+
+
+cdef void cut_next(cutting_t *c, const large_t *big) noexcept nogil:
+    """The next one, of the same."""
+    cdef uint32_t data = <uint32_t> min(big.payload - c.start, <int64_t> big.mss)
+    cdef int64_t length = frame_len(big, data)
+    segment(big, add_frame(c.out, big.lead, length, &c.at), c.start, data, length, c.number)
+    c.start += data
+    c.number += 1
+
+
+cdef void ask_ahead(const cutting_t *c, const large_t *big, int64_t n) noexcept nogil:
+    """Ask for the payload of the next n segments, which comes while those before are encrypted."""
+    cdef int64_t at = c.start, end = min(at + n * big.mss, big.payload)
+    while at < end:
+        prefetch(big.frame + big.head + at)
+        at += 64
+
+
+cdef void cut_list(cutting_t *c, int64_t i) noexcept nogil:
+    """Write all frames of list i behind those of the lists before."""
     cdef const view_t *batch = c.batch
     cdef view_t *out = c.out
     cdef int64_t low = c.first[i] if c.first != NULL else i
     cdef int64_t high = c.first[i + 1] if c.first != NULL else i + 1
-    cdef int64_t k, start, length
-    cdef uint32_t data, number
+    cdef int64_t k
     cdef const large_t *big
-    for k in range(low, high if wanted else low):
+    for k in range(low, high):
         big = &c.large[k]
         if not big.mss:
-            memcpy(out.base + c.at, batch.base + batch.offset[k], batch.length[k])
-            add_frame(out, batch.length[k], &c.at)
+            memcpy(add_frame(out, 0, batch.length[k], &c.at), batch.base + batch.offset[k], batch.length[k])
             continue
-        start = 0
-        number = 0
-        while start < big.payload:
-            data = <uint32_t> min(big.payload - start, <int64_t> big.mss)
-            length = frame_len(big, data)
-            segment(big, out.base + c.at, start, data, length, number)
-            add_frame(out, length, &c.at)
-            start += data
-            number += 1
-    c.out_first[i + 1] = out.n
+        cut_first(c, big)
+        while c.start < big.payload:
+            cut_next(c, big)
 
 
 cdef void complete_large_sends(const int64_t *first, int64_t n, uint64_t *oob, const uint32_t *status,

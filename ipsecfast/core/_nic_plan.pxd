@@ -50,8 +50,7 @@ cdef struct wish_t:
     nic_bundle_t *outer       # the only one of all others
     uint64_t checksum         # slot 0
     uint32_t header           # slot 12
-    bint cut                  # its frames are segments of large sends ...
-    bint run                  # ... of one, so that their numbers follow each other
+    bint cut                  # its frames are segments of large sends
     bint cross_check          # slot 12 is about its only frame
 
 

@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 
 from ._nic cimport nic_t
 from ._nic_plan cimport LAYERS, layer_t, tx_t
-from ._types cimport SA_ESN, sa_t, table_t
+from ._types cimport SA_ESN, sa_t, table_t, view_t
 from ._window cimport window_mark
 
 cdef enum:
@@ -115,19 +115,32 @@ cdef inline bint draft_run(draft_t *drafts, const tx_t *tx, int64_t n) noexcept 
     return True
 
 
-cdef inline bint follows(const draft_t *drafts, tx_t *tx, int64_t i) noexcept nogil:
-    """Give segment i of a run its numbers, those that were drafted; False if the frame says others."""
+cdef inline void follow(const tx_t *first, const view_t *batch, int64_t at, int64_t i, tx_t *tx) noexcept nogil:
+    """Frame `at`, segment i of the run that begins with `first`: made of the same headers, with the numbers drafted."""
+    cdef const layer_t *like
     cdef layer_t *layer
-    cdef uint64_t seq
-    cdef uint32_t left = tx.left
+    cdef int64_t longer = batch.length[at] - first.length, away
+    cdef uint32_t left = first.left
+    cdef int k
+    tx.frame = batch.base + batch.offset[at]
+    tx.length = batch.length[at]
+    tx.limit = batch.base + batch.slot_offset[at] + batch.slot_length[at]
+    tx.left = left
+    away = tx.frame - first.frame
+    tx.ip = first.ip + away
     while left:
-        layer = &tx.layers[lowest(left)]
-        seq = drafts[lowest(left)].first + i
+        k = lowest(left)
         left &= left - 1
-        if <uint32_t> layer.seq != <uint32_t> seq:
-            return False
-        layer.seq = seq
-    return True
+        like = &first.layers[k]
+        layer = &tx.layers[k]
+        layer.at = like.at
+        layer.at.ip += away
+        layer.at.esp += away
+        layer.at.esp_len += <uint32_t> longer
+        layer.at.total += <uint32_t> longer
+        layer.sa = like.sa
+        layer.seq = like.seq + i
+        layer.udp = like.udp + away if like.udp != NULL else NULL
 
 
 cdef inline void adopt(const table_t *t, nic_t *nic, draft_t *drafts, bint cut) noexcept nogil:

@@ -24,17 +24,18 @@ from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
 from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, OUTER_PLAIN, ROW_LARGE_SEND, nic_bundle_t, nic_t
 from ._nic_checksum cimport CAN_IP, IP_HEADER_CHECKSUM, IS_IPV4, header_checksum, transport_checksum
 from ._nic_iv cimport write_iv
-from ._nic_lso cimport cut_list, cutting_t
+from ._nic_lso cimport ask_ahead, cut_first, cut_list, cut_next, cutting_t, large_t, segments_of
 from ._nic_plan cimport AH_LAYERS, LAYERS, layer_t, plan, tx_t, understand, wish_t
-from ._nic_sent cimport adopt, draft_numbers, draft_run, draft_t, follows, forget, fresh, lowest, use_numbers
+from ._nic_sent cimport adopt, draft_numbers, draft_run, draft_t, follow, forget, fresh, lowest, use_numbers
 from ._types cimport (
-    CHUNK, CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SA_ESN, SCRATCH, ST_CRYPTO_FAILED,
+    CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SA_ESN, SCRATCH, ST_CRYPTO_FAILED,
     found_t, sa_t, shape_t, table_t, view_t, work_t,
 )
 from ._window cimport window_mark
 
 cdef enum:
     AHEAD = 6                 # frames whose memory is asked for
+    FEW = 4                   # segments between cutting and sealing
 
 # Frames whose headers are done, waiting for the crypto
 cdef struct burst_t:
@@ -45,8 +46,8 @@ cdef struct burst_t:
 # --- one list ---------------------------------------------------------------------------------------------------------
 
 cdef inline bint wants_header(const nic_t *nic, const wish_t *wish) noexcept nogil:
-    if wish.cut:
-        return True
+    if wish.cut:            # then it is there already
+        return False
     return wish.checksum & IP_HEADER_CHECKSUM and wish.checksum & IS_IPV4 and nic.caps.checksum & CAN_IP
 
 
@@ -55,12 +56,12 @@ cdef void pass_on(const nic_t *nic, const wish_t *wish, uint8_t *frame, int64_t 
     cdef uint32_t encapsulation
     cdef ip_t ip
     cdef int offset
-    if not wish.checksum and not wish.cut:
+    if not wish.checksum or wish.cut:
         return
     offset = ip_offset(frame, length, raw, &encapsulation)
     if offset < 0 or not ip_parse(frame + offset, length - offset, &ip) or ip.total > length - offset:
         return
-    if not wish.cut and not ip.fragment:
+    if not ip.fragment:
         transport_checksum(nic, wish.checksum, ip.proto, frame + offset + ip.hdr_len, ip.total - ip.hdr_len, False)
     if wants_header(nic, wish):
         header_checksum(frame + offset)
@@ -128,37 +129,41 @@ cdef inline bint draft_frame(const table_t *t, const nic_t *nic, const view_t *b
     return plan(t, nic, batch, at, raw, wish, tx) and coverable(t, burst) and draft_numbers(drafts, tx, wish.cut)
 
 
-cdef bint send_run(table_t *t, nic_t *nic, const view_t *batch, int64_t low, int64_t high, bint raw,
-                   const wish_t *wish, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
-    """The segments of one large send: alike, their numbers in order, and in memory that nobody else can write.
+cdef bint send_run(table_t *t, nic_t *nic, cutting_t *cutting, const large_t *big, bint raw, const wish_t *wish,
+                   burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
+    """Cut one large send and protect its segments, a few at a time: so they stay in the nearest cache in between.
 
-    So the first one's judgement holds for all, which each is held to all the same.
+    They are alike, their numbers in order, and in memory that nobody else can write: the first one's judgement holds
+    for all.
     """
     cdef draft_t drafts[LAYERS]
+    cdef const view_t *batch = cutting.out
+    cdef tx_t first
     cdef tx_t *tx = &burst.frames[burst.n]
-    cdef int64_t i
-    cdef bint good = True
+    cdef int64_t i, low = batch.n, n = segments_of(big)
+    cdef int few = FEW if t.chunk == CHUNK_ONE_PASS else t.chunk
     forget(drafts)
-    if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not draft_run(drafts, tx, high - low):
+    cut_first(cutting, big)
+    if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not draft_run(drafts, tx, n):
         return False
-    for i in range(low, high):
-        if send_usual(t, nic, batch, i, raw, wish, drafts[2].first + (i - low), burst, nbl, status):
-            continue
-        tx = &burst.frames[burst.n]
-        if not plan(t, nic, batch, i, raw, wish, tx) or not follows(drafts, tx, i - low):
-            good = False
-            break
+    first = tx[0]
+    enqueue(t, nic, wish, burst, nbl, status)
+    for i in range(1, n):
+        cut_next(cutting, big)
+        follow(&first, batch, low + i, i, &burst.frames[burst.n])
         enqueue(t, nic, wish, burst, nbl, status)
+        if burst.n >= few:
+            ask_ahead(cutting, big, few)
+            seal_burst(t, nic, burst, status)
     adopt(t, nic, drafts, True)
-    return good
+    return True
 
 
 cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t at, bint raw, const wish_t *wish,
-                            uint64_t number, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
+                            burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
     """One IPv4 frame with ESP alone, without ESN: most frames of most users.
 
     False: it is not that, or not good, and nothing was written; the long way comes to the same.
-    number : of a segment, taken before; else it is the frame that says it.
     """
     cdef const nic_bundle_t *b = wish.outer
     cdef tx_t *tx = &burst.frames[burst.n]
@@ -176,7 +181,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     cdef int offset
     if b.ah or wish.inner != NULL or not b.forms & OUTER_PLAIN or nic.options.host_iv or not nic.caps.any_mode:
         return False
-    if not wish.cut and wish.checksum or wish.cross_check and wish.header:
+    if wish.checksum or wish.cross_check and wish.header:
         return False
     sa = &t.sas[b.esp - 1]
     offset = ip_offset(frame, length, raw, &encapsulation)
@@ -197,7 +202,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     seq = be32(esp + 4)
     if (end - 2)[0] > <uint32_t> (end - esp) - 10 - shape.iv_len:
         return False
-    if seq != number if wish.cut else not fresh(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
+    if not fresh(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
         return False
     w.sa = sa
     w.suite = sa.suite
@@ -210,19 +215,18 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
         aead.salt_len = 4
         put_be64(esp + 8, seq ^ sa.word[0])
         esp_ops(w, sa, &aead, False, esp, w.at.esp_len, seq)
-    elif write_iv(t, nic, sa, seq, shape, esp + 8, wish.cut):
+    elif write_iv(t, nic, sa, seq, shape, esp + 8, False):
         esp_ops(w, sa, shape, False, esp, w.at.esp_len, seq)
     else:
         return False
-    if not wish.cut:
-        sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
+    sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
     tx.left = 4
     tx.layers[2].udp = NULL
     tx.frame = frame
     tx.length = length
     tx.nbl = nbl
     tx.ip = w.at.ip
-    tx.ip_checksum = wish.cut
+    tx.ip_checksum = False
     burst.n += 1
     if burst.n == t.chunk:
         seal_burst(t, nic, burst, status)
@@ -239,17 +243,30 @@ cdef inline bint send_list(table_t *t, nic_t *nic, const view_t *batch, int64_t 
             pass_on(nic, wish, batch.base + batch.offset[i], batch.length[i], raw)
         return True
     wish.cross_check = high - low == 1 and not wish.cut
-    if wish.run:
-        return send_run(t, nic, batch, low, high, raw, wish, burst, nbl, status)
     if high - low > 1 or wish.cut:
         return send_several(t, nic, batch, low, high, raw, wish, burst, nbl, status)
-    if send_usual(t, nic, batch, low, raw, wish, 0, burst, nbl, status):
+    if send_usual(t, nic, batch, low, raw, wish, burst, nbl, status):
         return True
     tx = &burst.frames[burst.n]
     if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not use_numbers(tx):
         return False
     enqueue(t, nic, wish, burst, nbl, status)
     return True
+
+
+cdef inline bint cut_and_send(table_t *t, nic_t *nic, cutting_t *cutting, bint raw, wish_t *wish, burst_t *burst,
+                              int64_t nbl, uint32_t *status) noexcept nogil:
+    """A list of a batch with large sends, which the NIC makes the frames of; False if it is not sent."""
+    cdef int64_t at = cutting.first[nbl] if cutting.first != NULL else nbl, low = cutting.out.n
+    cdef bint sent, alone = cutting.first == NULL or cutting.first[nbl + 1] - at == 1
+    if wish.cut and alone and wish.outer != NULL:
+        wish.cross_check = False
+        sent = send_run(t, nic, cutting, &cutting.large[at], raw, wish, burst, nbl, status)
+    else:
+        cut_list(cutting, nbl)
+        sent = send_list(t, nic, cutting.out, low, cutting.out.n, raw, wish, burst, nbl, status)
+    cutting.out_first[nbl + 1] = cutting.out.n
+    return sent
 
 
 # --- rounds -----------------------------------------------------------------------------------------------------------
@@ -340,24 +357,27 @@ cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first
     cdef burst_t burst
     cdef wish_t wish
     cdef int64_t i, low, high
+    cdef bint sent
     burst.n = 0
     wish.cut = False
-    wish.run = False
     for i in range(n):
         if cutting != NULL:
-            cut_list(cutting, i, status[i] == NDIS_STATUS_SUCCESS)
+            cutting.out_first[i + 1] = batch.n
             if status[i] != NDIS_STATUS_SUCCESS:
                 continue
-            wish.cut = (oob[ROW_LARGE_SEND * n + i] & 0xFFFFF) != 0
-            wish.run = wish.cut and (cutting.first == NULL or cutting.first[i + 1] - cutting.first[i] == 1)
-        low = first[i] if first != NULL else i
-        high = first[i + 1] if first != NULL else i + 1
-        if high + AHEAD <= batch.n:
-            prefetch(batch.base + batch.offset[high + AHEAD - 1])
-            prefetch(batch.base + batch.offset[high + AHEAD - 1] + batch.length[high + AHEAD - 1] - 1)
         status[i] = NDIS_STATUS_SUCCESS
-        if not understand(nic, oob, n, i, &wish) or not send_list(
-                t, nic, batch, low, high, raw, &wish, &burst, i, status):
+        sent = understand(nic, oob, n, i, &wish)
+        if sent and cutting != NULL:
+            wish.cut = (oob[ROW_LARGE_SEND * n + i] & 0xFFFFF) != 0
+            sent = cut_and_send(t, nic, cutting, raw, &wish, &burst, i, status)
+        elif sent:
+            low = first[i] if first != NULL else i
+            high = first[i + 1] if first != NULL else i + 1
+            if high + AHEAD <= batch.n:
+                prefetch(batch.base + batch.offset[high + AHEAD - 1])
+                prefetch(batch.base + batch.offset[high + AHEAD - 1] + batch.length[high + AHEAD - 1] - 1)
+            sent = send_list(t, nic, batch, low, high, raw, &wish, &burst, i, status)
+        if not sent:
             status[i] = NDIS_STATUS_FAILURE
     if burst.n:
         seal_burst(t, nic, &burst, status)

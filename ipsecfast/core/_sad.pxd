@@ -1,3 +1,5 @@
+from libc.stdint cimport int64_t, uint32_t
+
 from ._keys cimport KeyStore
 from ._types cimport bundle_t, sa_t
 
@@ -18,4 +20,14 @@ cdef class CoreSAD(KeyStore):
     cdef bundle_t *find_bundle(self, object number) noexcept
 
 
+cdef class Mould:
+    cdef sa_t sa                    # without SPI, addresses and keys
+    cdef object like                # the SecurityAssociation, for its algorithms
+    cdef bint ah_only
+
+
+cdef Mould mould_of(CoreSAD self, sa, bint outbound)
+cdef sa_t *cast_sa(CoreSAD self, Mould mould, uint32_t spi, bytes src, bytes dst, bint match_src, bytes enc_key,
+                   bytes salt, bytes auth_key) except NULL
+cdef object delete_sa(CoreSAD self, int64_t handle)
 cdef unsigned fork_count() noexcept

@@ -26,6 +26,7 @@ from ._window cimport window_mark, window_words
 
 import operator
 import os
+from ipaddress import ip_address
 
 from ..errors import DuplicateSAError, ProviderError, SADFullError
 from ..sa import SecurityAssociation
@@ -295,24 +296,40 @@ cdef uint64_t _sequence(seq, bint esn) except? 0:
 
 
 cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
+    cdef sa_t fresh
+    _has_room(self)
+    memset(&fresh, 0, sizeof(sa_t))
+    _describe(&fresh, sa, outbound)
+    fresh.suite = <uint8_t> suite_of(self, sa)
+    try:
+        return _enter(self, &fresh, sa, sa.auth_key if sa.auth_alg.ah_only else sa.enc_key, sa.auth_key, top).handle
+    finally:
+        wipe(&fresh, sizeof(sa_t))
+
+
+cdef int _has_room(CoreSAD self) except -1:
+    if not self._free and self.table.high_water == self.table.capacity:
+        raise SADFullError(f"the SAD is full: its capacity is {self.table.capacity} SAs")
+    return 0
+
+
+cdef sa_t *_enter(CoreSAD self, sa_t *fresh, sa, bytes enc_key, bytes auth_key, uint64_t top) except NULL:
+    """Put in an SA that is described, with a suite; `fresh` is the caller's to wipe.  sa : for its algorithms."""
     cdef table_t *t = &self.table
     cdef uint32_t index
-    cdef sa_t fresh
-    cdef sa_t *s = &fresh
-    if not self._free and t.high_water == t.capacity:
-        raise SADFullError(f"the SAD is full: its capacity is {t.capacity} SAs")
-    memset(s, 0, sizeof(sa_t))
-    _describe(s, sa, outbound)
-    s.suite = <uint8_t> suite_of(self, sa)
+    cdef sa_t *s = fresh
+    cdef bint outbound = (s.flags & SA_OUTBOUND) != 0
     if _usual(s.flags, &t.suites[s.suite].shape):
         s.flags |= SA_USUAL
     if is_duplicate(t, s):
+        dst = None if s.flags & SA_DST_ANY else ip_address(s.dst[:16 if s.flags & SA_V6 else 4])
         raise DuplicateSAError(
-            f"an {'outbound' if outbound else 'inbound'} SA with SPI 0x{sa.spi:08x}, destination {sa.dst} and protocol "
-            f"{sa.protocol} is already there")
-    key_states(self, s, sa, outbound)
+            f"an {'outbound' if outbound else 'inbound'} SA with SPI 0x{swap32(s.spi_be):08x}, destination {dst} and "
+            f"protocol {sa.protocol} is already there")
+    key_states(self, s, sa, enc_key, auth_key, outbound)
     s.seq = top
-    s.word[1] = <uint64_t> -1 if outbound and sa.esn else <uint64_t> 0xFFFFFFFFU if outbound else 0
+    if outbound:
+        s.word[1] = <uint64_t> -1 if s.flags & SA_ESN else <uint64_t> 0xFFFFFFFFU
     if outbound and not t.random(<uint8_t *> s.word, 8):
         drop_states(self, s)
         raise ProviderError("no randomness to be had for the IVs of this SA")
@@ -321,7 +338,7 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
         raise MemoryError()
     index = self._free.pop() if self._free else t.high_water
     s.handle = t.sas[index].handle or index + 1
-    t.sas[index] = fresh
+    t.sas[index] = fresh[0]
     s = &t.sas[index]
     if outbound or s.ring == fresh.word:
         s.ring = s.word
@@ -329,15 +346,62 @@ cdef object _add(CoreSAD self, sa, bint outbound, uint64_t top):
         t.high_water += 1
     put_in_chain(t, index)
     self._count += 1
-    if sa.udp_encap is not None and not outbound:
-        for port in set(sa.udp_encap):
+    if s.flags & SA_UDP and not outbound:
+        for port in {s.sport, s.dport}:
             _use_port(self, port)
     if s.flags & SA_ANY_MODE:
         t.n_any_mode += 1
     if s.flags & SA_AH:
         t.n_ah += 1
-    wipe(&fresh, sizeof(fresh))
-    return s.handle
+    return s
+
+
+# --- SAs of one mould: what the NIC adds ------------------------------------------------------------------------------
+
+cdef class Mould:
+    """What SAs have in common that differ in SPI, addresses and keys alone."""
+
+
+cdef Mould mould_of(CoreSAD self, sa, bint outbound):
+    """The mould of SAs like this one, which has no addresses."""
+    cdef Mould mould = Mould.__new__(Mould)
+    _direction(sa, "outbound" if outbound else "inbound")
+    memset(&mould.sa, 0, sizeof(sa_t))
+    _describe(&mould.sa, sa, outbound)
+    mould.sa.suite = <uint8_t> suite_of(self, sa)
+    mould.sa.flags &= ~<uint32_t> (SA_DST_ANY | SA_MATCH_SRC)
+    mould.like = sa
+    mould.ah_only = sa.auth_alg.ah_only
+    return mould
+
+
+cdef sa_t *cast_sa(CoreSAD self, Mould mould, uint32_t spi, bytes src, bytes dst, bint match_src, bytes enc_key,
+                   bytes salt, bytes auth_key) except NULL:
+    """Add an SA.  src, dst : in network order, empty for a wildcard.  Raises as `CoreSAD.add`."""
+    cdef sa_t fresh = mould.sa
+    _has_room(self)
+    fresh.spi_be = swap32(spi)
+    if dst or src:
+        fresh.flags |= SA_HAS_ADDRESS | (SA_V6 if len(dst or src) == 16 else 0)
+    if not dst:
+        fresh.flags |= SA_DST_ANY
+    elif src and match_src:
+        fresh.flags |= SA_MATCH_SRC
+    _put(fresh.dst, dst, 16)
+    _put(fresh.src, src, 16)
+    _put(<uint8_t *> &fresh.salt, salt, 4)
+    try:
+        return _enter(self, &fresh, mould.like, auth_key if mould.ah_only else enc_key, auth_key, 0)
+    finally:
+        wipe(&fresh, sizeof(sa_t))
+
+
+cdef object delete_sa(CoreSAD self, int64_t handle):
+    """`CoreSAD.delete` of an SA that is there, without taking the SAD."""
+    return _delete(self, &self.table.sas[<uint32_t> handle - 1])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 cdef bint _usual(uint32_t flags, const shape_t *shape) noexcept:

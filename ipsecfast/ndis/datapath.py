@@ -11,6 +11,7 @@ import hmac
 import os
 import threading
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Literal
 
 from ..core._nic import NicTable, ReceiveResult, SendResult
@@ -22,30 +23,95 @@ from ..sad import SAD, SAStatistics
 from .datapath_options import DatapathCapabilities, DatapathOptions
 from .iv_generator import CallLock, IvGenerator
 from .nbl import NblBatch
-from .needs import Needs, needs_of
+from .needs import needs_of
 
-__all__ = ["BundleError", "Datapath", "DatapathCapabilities", "DatapathOptions", "ReceiveResult", "SendResult"]
+__all__ = ["BundleError", "Datapath", "DatapathCapabilities", "DatapathOptions", "Kind", "ReceiveResult", "SendResult"]
 
 _MAX_CAPACITY = 1 << 20
-_Key = tuple[str, str, int, bytes, bool]  # direction, protocol, SPI, destination, IPv6
+_Key = tuple[str, int, bytes]  # direction, protocol and family; SPI; destination
+Member = tuple[int, bytes, bytes, bytes]  # SPI, enc_key, salt and auth_key of an SA
 
 
 class BundleError(ValueError):
     """A bundle that is there already, with other keys or algorithms (NDIS_STATUS_INVALID_PARAMETER)."""
 
 
+class Kind:
+    """What bundles have in common that differ in SPIs, addresses, keys and high halves alone.
+
+    Attributes
+    ----------
+    inbound, ipv6, udp_esp, hint : as `Datapath.add_bundle`'s arguments.
+    sas : the SAs without what differs.
+    """
+
+    __slots__ = (
+        "_caps",
+        "_met",
+        "_of",
+        "_sends",
+        "hint",
+        "inbound",
+        "ipv6",
+        "labels",
+        "moulds",
+        "names",
+        "needs",
+        "sas",
+        "udp_esp",
+    )
+
+    def __init__(
+        self,
+        direction: Literal["inbound", "outbound"],
+        sas: Sequence[SecurityAssociation],
+        ipv6: bool,
+        udp_esp: int = 0,
+        hint: str | None = None,
+    ) -> None:
+        self.inbound = direction == "inbound"
+        self.sas = tuple(map(_common, sas))
+        self.ipv6 = ipv6
+        self.udp_esp = udp_esp
+        self.hint = hint
+        self.needs = needs_of(sas, ipv6, udp_esp)
+        # of DatapathCapabilities, which bundles that send need too
+        self._sends = "" if self.inbound else "send_ipv6" if ipv6 else "send_ipv4"
+        self.names = [f"{direction} {sa.protocol} {ipv6}" for sa in sas]
+        # names tell how long the keys behind them are
+        self.labels = [f"{sa.encryption} {sa.authentication} {sa.icv_len} {sa.esn} {udp_esp} ".encode() for sa in sas]
+        self.moulds: tuple[object, ...] = ()
+        self._of: NicTable | None = None
+        self._caps: DatapathCapabilities | None = None
+        self._met = False
+
+    def on(self, capabilities: DatapathCapabilities) -> bool:
+        """Is all that they need switched on?"""
+        if capabilities is not self._caps:
+            sends = not self._sends or getattr(capabilities, self._sends)
+            self._met = bool(sends) and not self.needs.missing(capabilities)
+            self._caps = capabilities
+        return self._met
+
+    def moulds_of(self, table: NicTable) -> tuple[object, ...]:
+        """For its `add_bundle`.  Raises ProviderError."""
+        if table is not self._of:
+            self.moulds = table.moulds(self.sas, not self.inbound)
+            self._of = table
+        return self.moulds
+
+
 class _Bundle:
     """What is kept in Python of a bundle."""
 
-    __slots__ = ("fingerprint", "keys", "needs", "number", "sads", "send_field")
+    __slots__ = ("fingerprint", "keys", "kind", "number", "sads")
 
-    def __init__(self, keys: list[_Key], fingerprint: bytes, needs: Needs, send_field: str) -> None:
+    def __init__(self, kind: Kind, keys: list[_Key], fingerprint: bytes, number: int, sads: list[int]) -> None:
+        self.kind = kind
         self.keys = keys
         self.fingerprint = fingerprint
-        self.needs = needs
-        self.send_field = send_field  # of DatapathCapabilities, which a bundle that sends needs too
-        self.number = -1
-        self.sads: dict[str, tuple[int, int, bool]] = {}  # protocol -> handle in the SAD, SPI, ESN
+        self.number = number
+        self.sads = sads  # handles in the SAD, in the order of kind.sas and keys
 
 
 class Datapath:
@@ -100,9 +166,7 @@ class Datapath:
                 self._switch(bundle)
 
     def _switch(self, bundle: _Bundle) -> None:
-        on = self._capabilities
-        sends = not bundle.send_field or getattr(on, bundle.send_field)
-        self._table.switch(bundle.number, bool(sends) and not bundle.needs.missing(on))
+        self._table.switch(bundle.number, bundle.kind.on(self._capabilities))
 
     def __len__(self) -> int:
         """Bundles in the table, as the host counts them: one a handle."""
@@ -134,70 +198,70 @@ class Datapath:
         :class:`ipsecfast.ProviderError`, ValueError, TypeError; the table is then as it was.
         """
         family = _check_bundle(direction, sas, ipv6, udp_esp, seq_hi, mode_hint)
-        dst = _packed(sas[0].dst)
-        keys: list[_Key] = [(direction, sa.protocol, sa.spi, dst, family) for sa in sas]
+        members = [(sa.spi, sa.enc_key, sa.salt, sa.auth_key) for sa in sas]
+        kind = Kind(direction, sas, family, udp_esp, mode_hint)
+        return self.add_of_kind(kind, members, _packed(sas[0].src), _packed(sas[0].dst), seq_hi)
+
+    def add_of_kind(self, kind: Kind, members: Sequence[Member], src: bytes, dst: bytes, seq_hi: Sequence[int]) -> int:
+        """`add_bundle` of one of many bundles of a kind.
+
+        members : SPI, enc_key, salt and auth_key of each SA; lengths as the algorithms want them.
+        src, dst : in network order, empty for wildcards.
+        """
+        keys = [(name, member[0], dst) for name, member in zip(kind.names, members, strict=True)]
         with self._lock:
-            known = {id(other): other for key in keys if (other := self._by_key.get(key)) is not None}
-            fingerprint = self._fingerprint(sas, udp_esp)
-            bundle = None
-            if known:
-                (bundle, *others) = known.values()
-                if others or bundle.keys != keys or not hmac.compare_digest(bundle.fingerprint, fingerprint):
-                    raise BundleError(
-                        f"an {direction} SA with SPI 0x{sas[0].spi:08x} and destination {sas[0].dst} is there already "
-                        "with other keys or algorithms"
-                    )
+            fingerprint = self._fingerprint(kind, members, src)
+            bundle = self._by_key.get(keys[0]) or self._by_key.get(keys[-1])
+            if bundle is not None and (bundle.keys != keys or not hmac.compare_digest(bundle.fingerprint, fingerprint)):
+                direction = "inbound" if kind.inbound else "outbound"
+                raise BundleError(
+                    f"an {direction} SA with SPI 0x{members[0][0]:08x} and destination "
+                    f"{ip_address(dst) if dst else None} is there already with other keys or algorithms"
+                )
             if self._table.full():
                 raise SADFullError(f"the NIC is full: its capacity is {self._sad.capacity // 2} bundles")
             if bundle is None:
-                bundle = self._new_bundle(direction, sas, keys, fingerprint, family, udp_esp, mode_hint)
-            for sa, high in zip(sas, seq_hi, strict=False):
-                self._table.set_seq_hi(bundle.sads[sa.protocol][0], high if sa.esn else 0)
+                bundle = self._new_bundle(kind, members, src, dst, seq_hi, keys, fingerprint)
+            else:
+                for sad, sa, high in zip(bundle.sads, kind.sas, seq_hi, strict=False):
+                    self._table.set_seq_hi(sad, high if sa.esn else 0)
             handle = self._table.new_handle(bundle.number)
             self._by_handle[handle] = bundle
             return handle
 
-    def _fingerprint(self, sas: Sequence[SecurityAssociation], udp_esp: int) -> bytes:
+    def _fingerprint(self, kind: Kind, members: Sequence[Member], src: bytes) -> bytes:
         """Says whether two bundles are the same, without keeping their keys."""
-        # names tell how long the keys behind them are
-        text = b"".join(
-            [
-                f"{sa.encryption} {sa.authentication} {sa.icv_len} {sa.esn} {udp_esp} {sa.src is None} ".encode()
-                + _packed(sa.src)
-                + sa.enc_key
-                + sa.salt
-                + sa.auth_key
-                for sa in sas
-            ]
-        )
-        return hashlib.sha256(self._secret + text).digest()  # never shown to anybody, so that HMAC would add nothing
+        text = self._secret
+        for label, (_, enc_key, salt, auth_key) in zip(kind.labels, members, strict=True):
+            text += label + src + enc_key + salt + auth_key
+        return hashlib.sha256(text).digest()  # never shown to anybody, so that HMAC would add nothing
 
     def _new_bundle(
         self,
-        direction: Literal["inbound", "outbound"],
-        sas: Sequence[SecurityAssociation],
+        kind: Kind,
+        members: Sequence[Member],
+        src: bytes,
+        dst: bytes,
+        seq_hi: Sequence[int],
         keys: list[_Key],
         fingerprint: bytes,
-        ipv6: bool,
-        udp_esp: int,
-        hint: str | None,
     ) -> _Bundle:
-        send_field = "" if direction == "inbound" else "send_ipv6" if ipv6 else "send_ipv4"
-        bundle = _Bundle(keys, fingerprint, needs_of(sas, ipv6, udp_esp), send_field)
-        match_src = self.options.match_source and direction == "inbound" and sas[0].src is not None
         try:
-            for sa in sas:
-                handle = self._sad.add(_core_sa(sa, match_src), direction)
-                bundle.sads[sa.protocol] = handle, sa.spi, sa.esn
-            esp, ah = (bundle.sads[name][0] if name in bundle.sads else None for name in ("esp", "ah"))
-            bundle.number = self._table.add_bundle(esp, ah, ipv6=ipv6, udp_esp=udp_esp, match_src=match_src, hint=hint)
-        except BaseException as error:
-            for handle, _, _ in bundle.sads.values():
-                self._sad.delete(handle)
-            if isinstance(error, DuplicateSAError):  # a wildcard's, of the other family
-                raise BundleError(str(error)) from None
-            raise
-        self._switch(bundle)
+            number, sads = self._table.add_bundle(
+                kind.moulds_of(self._table),
+                members,
+                src,
+                dst,
+                seq_hi,
+                kind.ipv6,
+                kind.udp_esp,
+                kind.inbound and self.options.match_source,
+                kind.on(self._capabilities),
+                kind.hint,
+            )
+        except DuplicateSAError as error:  # a wildcard's, of the other family
+            raise BundleError(str(error)) from None
+        bundle = _Bundle(kind, keys, fingerprint, number, sads)
         for key in keys:
             self._by_key[key] = bundle
         return bundle
@@ -210,12 +274,12 @@ class Datapath:
         if isinstance(seq_hi, bool) or not isinstance(seq_hi, int) or not 0 <= seq_hi <= 0xFFFFFFFF:
             raise ValueError(f"seq_hi: got {seq_hi!r}, wanted 32 bits")
         with self._lock:
-            found = self._find(handle).sads.get(protocol)
-            if found is None or found[1] != spi or not found[2]:
-                raise KeyError(
-                    f"handle {handle} has no {protocol} SA with SPI 0x{spi:08x} and extended sequence numbers"
-                )
-            self._table.set_seq_hi(found[0], seq_hi)
+            bundle = self._find(handle)
+            for sa, sad, key in zip(bundle.kind.sas, bundle.sads, bundle.keys, strict=True):
+                if sa.protocol == protocol and key[1] == spi and sa.esn:
+                    self._table.set_seq_hi(sad, seq_hi)
+                    return
+            raise KeyError(f"handle {handle} has no {protocol} SA with SPI 0x{spi:08x} and extended sequence numbers")
 
     def _find(self, handle: int) -> _Bundle:
         bundle = self._by_handle.get(handle)
@@ -230,13 +294,12 @@ class Datapath:
 
     def _delete(self, handle: int) -> None:
         bundle = self._find(handle)
-        left = self._table.delete_handle(handle)
         del self._by_handle[handle]
-        if left:
+        if self._table.delete_handle(handle):
             return
         self._table.delete_bundle(bundle.number)
-        for sa, _, _ in bundle.sads.values():
-            self._sad.delete(sa)
+        for sad in bundle.sads:
+            self._sad.delete(sad)
         for key in bundle.keys:
             del self._by_key[key]
 
@@ -254,7 +317,7 @@ class Datapath:
     def statistics(self, handle: int) -> tuple[SAStatistics, ...]:
         """SAStatistics of each SA of a bundle, in `add_bundle`'s order.  Raises KeyError."""
         with self._lock:
-            return tuple(self._sad.statistics(sa) for sa, _, _ in self._find(handle).sads.values())
+            return tuple(map(self._sad.statistics, self._find(handle).sads))
 
     def send(self, nbls: NblBatch) -> SendResult:
         """Do what each list's words ask for, and say what would be on the wire.
@@ -311,20 +374,29 @@ def _check_bundle(
     return family
 
 
-def _core_sa(sa: SecurityAssociation, match_src: bool) -> SecurityAssociation:
-    """The SA without what the NIC has no part in.
+def _common(sa: SecurityAssociation) -> SecurityAssociation:
+    """The SA without what the NIC has no part in, and what differs among those of a kind.
 
-    A copy, not one made anew: all of it was checked once, and checking it again costs more than all the rest of an add.
+    A copy, not one made anew: all of it was checked once.
     """
-    match_src = match_src and sa.dst is not None
-    if sa.mode == "transport" and not sa.replay_window and sa.udp_encap is None and sa.match_src == match_src:
-        return sa
     made = object.__new__(SecurityAssociation)
-    made.__dict__.update(sa.__dict__, match_src=match_src, **_NO_PART)
+    made.__dict__.update(sa.__dict__, **_NO_PART)
     return made
 
 
-_NO_PART = {"mode": "transport", "replay_window": 0, "udp_encap": None, "tfc_pad_to": None}
+_NO_PART: dict[str, object] = {
+    "mode": "transport",
+    "replay_window": 0,
+    "udp_encap": None,
+    "tfc_pad_to": None,
+    "match_src": False,
+    "spi": 0,
+    "src": None,
+    "dst": None,
+    "enc_key": b"",
+    "salt": b"",
+    "auth_key": b"",
+}
 
 
 def _packed(address: AddressLike | None) -> bytes:

@@ -66,7 +66,7 @@ class Memory:
         start, block = self._find(address)
         at = address - start
         if length is None:
-            return bytes(block[at:])
+            return bytes(block[at:] if at else block)
         if length < 0 or length > len(block) - at:
             raise self._past_end(address, length, len(block) - at)
         return bytes(block[at : at + length])

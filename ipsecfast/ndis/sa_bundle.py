@@ -48,10 +48,8 @@ _AUTHENTICATION_BITS = {name: bit for bit, name in AUTHENTICATIONS.items()}
 _ICV_BITS = {64: 8, 96: 12, 128: 16}
 
 
-def associations(request: SaRequest, options: Options, match_source: bool = True) -> list[SecurityAssociation]:
+def associations(request: SaRequest, options: Options) -> list[SecurityAssociation]:
     """The SAs that a request means, ESP first; a zero address is None.
-
-    ``match_source``: inbound ones with both addresses compare the source too.
 
     Raises NdisError INVALID_DATA for what is no bundle, whatever the card can do.
     """
@@ -65,8 +63,7 @@ def associations(request: SaRequest, options: Options, match_source: bool = True
     if udp_esp and _AH in operations:
         raise _invalid("UdpEspEncapsulation: got AH, wanted ESP alone")
     src, dst = address_of(request.src), address_of(request.dst)
-    match_src = match_source and request.inbound and src is not None and dst is not None
-    return [_association(p, src, dst, match_src, options) for p in request.protocols]
+    return [_association(p, src, dst, options) for p in request.protocols]
 
 
 def request_for(
@@ -112,7 +109,7 @@ def _protocol(sa: SecurityAssociation, seq_hi: int) -> SaProtocol:
 
 
 def _association(
-    protocol: SaProtocol, src: Address | None, dst: Address | None, match_src: bool, options: Options
+    protocol: SaProtocol, src: Address | None, dst: Address | None, options: Options
 ) -> SecurityAssociation:
     if not protocol.spi:
         raise _invalid("Spi: got 0")
@@ -143,7 +140,6 @@ def _association(
     fields["salt"] = salt
     fields["auth_key"] = auth_key
     fields["esn"] = protocol.esn
-    fields["match_src"] = match_src
     return sa
 
 

@@ -207,9 +207,13 @@ def read_delete_sa_list(memory: Memory, address: int, length: int, options: Opti
     Raises StructureError if the list, or any node of it, is damaged.
     """
     handles = []
+    read, good, size = _HANDLE_READERS[memory.abi], b"", 0
     for _, data in walk_list(memory, IPSEC_OFFLOAD_V2_DELETE_SA, address, length, options):
-        IPSEC_OFFLOAD_V2_DELETE_SA.check(data, memory.abi)
-        handles.append(_HANDLE_READERS[memory.abi](data)[0])
+        header, handle = read(data)
+        if header != good or len(data) < size:  # else it is the last one's, which was checked
+            size = IPSEC_OFFLOAD_V2_DELETE_SA.check(data, memory.abi)
+            good = header
+        handles.append(handle)
     return handles
 
 
@@ -241,20 +245,20 @@ def walk_list(
     least = cls.least(memory.abi)
     if length < least:
         raise StructureError(_INVALID_LENGTH, f"{cls.__name__}: got {length} bytes, wanted at least {least}")
-    offset = cls.Next.offset(memory.abi)
-    end = offset + memory.abi.pointer_len
+    following = _NEXT_READERS[cls, memory.abi]
+    limit = options.max_list_nodes
     seen: set[int] = set()
     while True:
         if address in seen:
             raise StructureError(_INVALID_DATA, f"{cls.__name__}: the list comes back to 0x{address:X}")
-        if len(seen) == options.max_list_nodes:
+        if len(seen) == limit:
             raise StructureError(_INVALID_DATA, f"{cls.__name__}: the list has more than {len(seen)} nodes")
         seen.add(address)
         data = memory.read(address)
         if len(data) < least:
             raise StructureError(_INVALID_LENGTH, f"{cls.__name__}: got {len(data)} bytes, wanted at least {least}")
         yield address, data
-        address = int.from_bytes(data[offset:end], "little")
+        (address,) = following(data)
         if not address:
             return
 
@@ -317,7 +321,9 @@ def _add_sa_paths(cls: _AddSa) -> list[str]:
 
 _ADD_SA: tuple[_AddSa, ...] = (IPSEC_OFFLOAD_V2_ADD_SA, IPSEC_OFFLOAD_V2_ADD_SA_EX)
 _READERS = {(cls.__name__, abi): cls.reader(abi, *_add_sa_paths(cls)) for cls in _ADD_SA for abi in Abi}
-_HANDLE_READERS = {abi: IPSEC_OFFLOAD_V2_DELETE_SA.reader(abi, "OffloadHandle") for abi in Abi}
+_LISTED: tuple[_Listed, ...] = (IPSEC_OFFLOAD_V2_ADD_SA, IPSEC_OFFLOAD_V2_DELETE_SA)
+_NEXT_READERS = {(cls, abi): cls.reader(abi, "Next") for cls in _LISTED for abi in Abi}
+_HANDLE_READERS = {abi: IPSEC_OFFLOAD_V2_DELETE_SA.reader(abi, "Header", "OffloadHandle") for abi in Abi}
 _read_association = IPSEC_OFFLOAD_V2_SECURITY_ASSOCIATION.reader(
     Abi.X64,  # the same on both
     *("Flags", "Operation", "Spi"),

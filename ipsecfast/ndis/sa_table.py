@@ -56,7 +56,7 @@ class SaTable:
         self.faults = faults
         self.unknown_deletes = 0
         self._on = datapath.capabilities
-        self._forms = Forms(options, datapath.options.match_source)
+        self._forms = Forms(options)
         self._lock = threading.Lock()
         self._inbound: dict[int, None] = {}  # handles, oldest first; for what asks for deletion
         self._needs: dict[int, Needs] = {}  # for config_change="delete"
@@ -152,16 +152,10 @@ class SaTable:
         if early is not None and len(self.datapath) >= early:
             raise self._full()
         try:
-            handle = self.datapath.add_bundle(
-                "inbound" if plan.inbound else "outbound",
-                plan.sas,
-                ipv6=plan.ipv6,
-                udp_esp=plan.udp_esp,
-                seq_hi=plan.seq_hi,
-            )
+            handle = self.datapath.add_of_kind(plan.kind, plan.members, plan.src, plan.dst, plan.seq_hi)
         except SADFullError:
             raise self._full() from None
-        if plan.inbound and self.faults.delete_pressure is not None:
+        if plan.kind.inbound and self.faults.delete_pressure is not None:
             with self._lock:
                 self._inbound[handle] = None
         if plan.needs is not None and self.options.config_change == "delete":
