@@ -123,7 +123,7 @@ def test_the_collector_may_take_a_sad_apart_in_any_order() -> None:
     """A provider's scratch asked its provider how it is freed; in a cycle that was None by then: a crash."""
     script = """
 import gc, ipsecfast
-from ipsecfast.core._sad import Context
+from ipsecfast.core._keys import Context
 sa = ipsecfast.SecurityAssociation(spi=0x1000, encryption="AES-GCM-128", enc_key=bytes(16), salt=b"salt")
 class Held(ipsecfast.SAD):
     pass

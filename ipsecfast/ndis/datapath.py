@@ -49,7 +49,6 @@ class Kind:
         "_caps",
         "_met",
         "_of",
-        "_sends",
         "hint",
         "inbound",
         "ipv6",
@@ -75,8 +74,6 @@ class Kind:
         self.udp_esp = udp_esp
         self.hint = hint
         self.needs = needs_of(sas, ipv6, udp_esp)
-        # of DatapathCapabilities, which bundles that send need too
-        self._sends = "" if self.inbound else "send_ipv6" if ipv6 else "send_ipv4"
         self.names = [f"{direction} {sa.protocol} {ipv6}" for sa in sas]
         # names tell how long the keys behind them are
         self.labels = [f"{sa.encryption} {sa.authentication} {sa.icv_len} {sa.esn} {udp_esp} ".encode() for sa in sas]
@@ -88,7 +85,7 @@ class Kind:
     def on(self, capabilities: DatapathCapabilities) -> bool:
         """Is all that they need switched on?"""
         if capabilities is not self._caps:
-            sends = not self._sends or getattr(capabilities, self._sends)
+            sends = self.inbound or (capabilities.send_ipv6 if self.ipv6 else capabilities.send_ipv4)
             self._met = bool(sends) and not self.needs.missing(capabilities)
             self._caps = capabilities
         return self._met

@@ -51,7 +51,7 @@ _KEY_DATA = {abi: IPSEC_OFFLOAD_V2_ADD_SA.KeyData.offset(abi) for abi in Abi}
 
 
 class Plan(NamedTuple):
-    """A request: `Datapath.add_of_kind`'s arguments; ``lost``: what of it is not enabled; ``needs``: all of it."""
+    """A request: `Datapath.add_of_kind`'s arguments; ``lost``: what is not enabled; ``needs``: None where not asked."""
 
     kind: Kind
     members: list[Member]
