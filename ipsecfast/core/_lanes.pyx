@@ -32,6 +32,7 @@ from ._types cimport MAX_LAYERS, bucket_t, bundle_t, sa_t, suite_t, table_t, ver
 
 cdef enum:
     PACKET_COST = 512       # what a packet costs by itself, in bytes that cost as much
+    SAMPLES = 512
 
 
 cdef Lanes lanes_of(CoreSAD sad, int n):
@@ -190,23 +191,23 @@ cdef class Lanes:
             self.take_later(job)
 
     cdef void cut(self, job_t *job) noexcept nogil:
-        """Into stretches of about the same weight."""
+        """Into stretches of about the same weight, of which many packets let a sample tell."""
         cdef view_t *batch = job.batch
         cdef verdict_t *out = job.out
-        cdef int64_t total = 0, weight = 0, k = 0
+        cdef int64_t total = 0, weight = 0, k = 0, step = 1 + batch.n // SAMPLES
         cdef int i
         cdef stretch_t *own
-        for k in range(batch.n):
-            total += batch.length[k]
-        total += batch.n * PACKET_COST
+        while k < batch.n:
+            total += batch.length[k] + PACKET_COST
+            k += step
         k = 0
         for i in range(self.n):
             own = self.stretches[i]
             own.start = k
             while k < batch.n and (weight * self.n < total * (i + 1) or i == self.n - 1):
                 weight += batch.length[k] + PACKET_COST
-                k += 1
-            own.end = k
+                k += step
+            k = min(k, batch.n)
             own.n = 0
             own.n_bundles = 0
             own.n_later = 0

@@ -13,7 +13,7 @@ cdef struct unit_t:
     bint later                # inbound: all its packets come after the threads, in the batch's order
 
 cdef struct stretch_t:
-    int64_t start, end        # packets of the batch
+    int64_t start             # its first packet in the batch
     table_t *table            # the thread's own; its SAs are the copies
     sa_t *sas                 # [room]
     unit_t *units             # [room], by copy
