@@ -292,3 +292,41 @@ def test_one_sa_has_all_threads() -> None:
     assert r.seq.tolist() == list(range(1, 1001))
     assert decapsulate(batch, receiver, threads=3).ok == 1000
     assert batch.to_packets() == plain
+
+
+@pytest.mark.parametrize("provider", [None, "libcrypto"])
+@pytest.mark.parametrize(
+    ("enc", "auth"),
+    [*SUITES, ("CHACHA20-POLY1305", "NONE"), ("AES-CCM-128", "NONE"), ("AES-CBC-128", "HMAC-SHA512-256")],
+)
+def test_one_sa_in_threads_at_once(provider: str | None, enc: str, auth: str) -> None:
+    """Keyed states that a library changes while it uses them are one thread's, also those of small groups."""
+    if provider and not next(p for p in ipsecfast.providers() if p.name == provider).available:
+        pytest.skip("not here")
+    sa = helpers.keyed(enc, auth, spi=0x4000, replay_window=1024)
+    sender, receiver, other = SAD(provider=provider), SAD(provider=provider), SAD(provider=provider)
+    handle = sender.add(sa, direction="outbound")
+    receiver.add(sa, direction="inbound")
+    other.add(sa, direction="inbound")
+    for n in [2, 3, 4, 7] * 40 + [600] * 3:
+        plain = [helpers.ipv4(bytes([k % 256]) * (40 + k % 90)) for k in range(n)]
+        batch = PacketBatch.from_packets(plain, headroom=96, tailroom=64)
+        assert encapsulate(batch, sender, handle, threads=2).ok == n
+        packets = batch.to_packets()
+        assert decapsulate(batch, receiver).ok == n
+        assert batch.to_packets() == plain
+        batch = PacketBatch.from_packets(packets)
+        assert decapsulate(batch, other, threads=2).ok == n
+        assert batch.to_packets() == plain
+
+
+def test_what_an_int_says_of_itself_is_not_believed() -> None:
+    class Sly(int):
+        def __le__(self, other: object) -> bool:
+            return True
+
+        def __ge__(self, other: object) -> bool:
+            return True
+
+    with pytest.raises(ValueError, match="threads: got 200"):
+        decapsulate(PacketBatch.from_packets([b"abc"]), SAD(), threads=Sly(200))

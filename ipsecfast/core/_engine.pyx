@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 from ._batch cimport PacketBatch
 from ._bytes cimport raw64
 from ._inbound cimport inbound_batch
-from ._lanes cimport Lanes, job_t, lanes_of
+from ._lanes cimport Lanes, job_t, lanes_of, one_thread_must
 from ._outbound cimport outbound_batch
 from ._pool cimport MAX_THREADS, give_pool, pool_t, take_pool, wake_pool
 from ._sad cimport CoreSAD
@@ -154,13 +154,15 @@ def slots(PacketBatch batch not None):
 cdef int enter(PacketBatch batch, CoreSAD sad, threads) except -1:
     if isinstance(threads, bool) or not isinstance(threads, int):
         raise TypeError(f"threads: got {type(threads).__name__}, wanted an int")
-    if not 1 <= threads <= MAX_THREADS:
+    cdef int overflow = 0
+    cdef int64_t n = PyLong_AsLongLongAndOverflow(threads, &overflow)     # what a subclass says of itself counts not
+    if overflow or not 1 <= n <= MAX_THREADS:
         raise ValueError(f"threads: got {threads}, wanted 1 to {MAX_THREADS}")
     if batch.busy:
         raise RuntimeError("this batch is at work in another thread")
     sad.enter()
-    if threads > 1:
-        wake_pool(threads)
+    if n > 1:
+        wake_pool(<int> n)
     batch.busy = True
     return 0
 
@@ -172,13 +174,22 @@ cdef void leave(PacketBatch batch, CoreSAD sad) noexcept:
 
 cdef int spread(PacketBatch batch, CoreSAD sad, Result result, int threads, bint outbound, bint bundles) except -1:
     """A batch over several threads."""
-    cdef Lanes lanes = lanes_of(sad, threads)
+    cdef Lanes lanes
     cdef job_t job
     cdef pool_t *pool
     job.batch = &batch.view
     job.out = &result.verdict
     job.outbound = outbound
     job.bundles = bundles
+    if one_thread_must(sad, &job):
+        with nogil:
+            if outbound:
+                outbound_batch(&sad.table, &batch.view, &result.verdict, NULL, 0, bundles)
+            else:
+                inbound_batch(&sad.table, &batch.view, &result.verdict)
+            count_ok(result)
+        return 0
+    lanes = lanes_of(sad, threads)
     lanes.prepare(sad, &job)
     pool = take_pool(threads)
     with nogil:
@@ -196,12 +207,14 @@ def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
     length in the batch; every other packet keeps both, and its bytes are as they were or, where decryption
     had begun, zero from the outermost ESP or AH header on.  At most 8 layers are taken off.
 
-    threads : 1 to 64; each takes a stretch of the batch, with the results of one thread.  Two exceptions: in
+    threads : 1 to 64; each takes a stretch of the batch, with the results of one thread.  The exceptions: in
         the first batch in which an SA's packets come both by themselves and inside another SA's, the latter
-        are taken as if they had come last; and a refused packet may be wiped where one thread leaves its
-        bytes, or the other way round.  Layers inside others, SAs whose numbers are out of order at the
-        border of two stretches, and SAs that share an SPI are left to one thread.  Threads wait 0.2 ms for
-        the next batch before they sleep.
+        are taken as if they had come last; from the third layer on verdicts depend on how packets are grouped;
+        and a refused packet may be wiped where one thread leaves its bytes, or the other way round, and, nested
+        with ESN, be reported with another high half.  Left to one thread are layers inside others, SAs whose
+        numbers are out of order at the border of two stretches, and SAs that share an SPI.  With libcrypto
+        each SA is one thread's, and outbound bundles are left to one.  Threads wait 0.2 ms for the next batch
+        before they sleep.
 
     Raises TypeError, ValueError or RuntimeError (SAD or batch in use by another thread, or taken over a
     fork) before any packet is touched.  What a peer can cause is a status.

@@ -249,14 +249,19 @@ cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *strip
         w.status = strip(t, sa, sa.flags, t.suites[w.suite].shape.iv_len, &w.at, stripped)
 
 
-cdef bint meets_chunk(const table_t *t, const item_t *item, uint32_t epoch) noexcept nogil:
+cdef bint meets_chunk(table_t *t, const item_t *item, sa_t *over, uint32_t epoch) noexcept nogil:
     """Does the next layer's SA have packets in the chunk that is being finished?"""
     cdef found_t at
     cdef sa_t *sa
     if locate(t, item.ip, item.length, &at) != PENDING:
         return False
     sa = choose(t, chain_head(t, raw32(at.esp)), &at)
-    return sa != NULL and <int32_t> (sa.pend_epoch - epoch) >= 0
+    if sa == NULL:
+        return False
+    if t.whole == NULL:
+        sa.flags |= SA_NESTED
+        over.flags |= SA_NESTED
+    return <int32_t> (sa.pend_epoch - epoch) >= 0
 
 
 cdef bint put_off(table_t *t, const item_t *follower, const sa_t *over, int depth) noexcept nogil:
@@ -325,7 +330,7 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
             if t.waiting != NULL and put_off(t, follower, w.sa, depth + 1):
                 continue
             n_inner += 1
-            if meets_chunk(t, follower, epoch):
+            if meets_chunk(t, follower, w.sa, epoch):
                 # its turn comes before the packets behind it, and so before theirs that wait here
                 layer(t, batch, out, inner, n_inner, depth + 1, &alone, 1)
                 let_all_go(outer, n_inner, depth)
@@ -360,9 +365,8 @@ cdef void take_off_waiting(table_t *t, view_t *batch, verdict_t *out, waiting_t 
         w.item.outer = &w.outer
         layer(t, batch, out, &w.item, 1, w.depth, t.work, 1)
         let_go(&w.outer)
-        if out.status[w.item.index] == ST_OK:
-            w.inner.flags |= SA_NESTED
-            t.sas[w.over].flags |= SA_NESTED
+        w.inner.flags |= SA_NESTED
+        t.sas[w.over].flags |= SA_NESTED
 
 
 cdef void inbound_batch(table_t *t, view_t *batch, verdict_t *out) noexcept nogil:

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t
 
 from ._pool cimport pool_t
 from ._sad cimport CoreSAD
@@ -6,7 +6,7 @@ from ._stretch cimport later_t, stretch_t
 from ._types cimport table_t, verdict_t, view_t, waiting_t
 
 cdef enum:
-    BLOCK_BYTES = 58    # a packet: the columns of later_t, and those that `take_later` lays out
+    BLOCK_BYTES = 109   # a packet: the columns of later_t, of `take_later`, and of `gather`
 
 # One batch's work, as all threads see it
 cdef struct job_t:
@@ -18,6 +18,7 @@ cdef struct job_t:
     table_t *whole
     stretch_t **stretches           # [n]
     later_t later
+    int64_t *place                  # of gathered packets in the batch; NULL: the stretches are the batch's own
 
 
 cdef class Lanes:
@@ -29,6 +30,7 @@ cdef class Lanes:
     cdef size_t packets             # that there is room for
     cdef size_t sas
     cdef size_t bundles
+    cdef bint by_sa                 # stretches are gathered by SA
 
     cdef void give_back(self) noexcept
     cdef int make_room(self, size_t packets, size_t sas, size_t bundles) except -1
@@ -36,7 +38,11 @@ cdef class Lanes:
     cdef int prepare(self, CoreSAD sad, job_t *job) except -1
     cdef void run(self, pool_t *pool, table_t *whole, job_t *job) noexcept nogil
     cdef void cut(self, job_t *job) noexcept nogil
+    cdef void begin(self, stretch_t *own, job_t *job) noexcept nogil
+    cdef void gather(self, job_t *job) noexcept nogil
+    cdef void put_back(self, job_t *job) noexcept nogil
     cdef void take_later(self, job_t *job) noexcept nogil
 
 
 cdef Lanes lanes_of(CoreSAD sad, int n)
+cdef bint one_thread_must(CoreSAD sad, const job_t *job) noexcept nogil

@@ -1,5 +1,7 @@
 """One batch over several threads: each takes a stretch of it, at once and in place.
 
+0. where a library's keyed states change while they are used (libcrypto's contexts), all packets of an SA are one
+   stretch's: packets are gathered by SA, and put back at the end;
 1. every thread looks at the packets of its stretch and copies the SAs that they need (`_stretch`);
 2. the caller gives the copies their sequence numbers, or finds the SAs whose packets must wait;
 3. every thread works on its stretch with its copies;
@@ -17,22 +19,36 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from ._bytes cimport wipe
+from ._bytes cimport raw32, wipe
 from ._inbound cimport inbound_batch, take_off_waiting
 from ._keys cimport context_of
+from ._locate cimport locate
+from ._lookup cimport spi_hash
 from ._memory cimport free_scratch, new_scratch
 from ._outbound cimport outbound_batch
-from ._pool cimport pool_t, run_pool
+from ._pool cimport MAX_THREADS, pool_t, run_pool
 from ._sad cimport CoreSAD
 from ._stretch cimport (
     count_outbound, end_inbound, end_outbound, hold_back, judge_stretches, look_inbound, number_stretches,
     restore_handles, stretch_t, unit_t,
 )
-from ._types cimport MAX_LAYERS, bucket_t, bundle_t, sa_t, suite_t, table_t, verdict_t, view_t, waiting_t
+from ._types cimport (
+    MAX_LAYERS, PENDING, bucket_t, bundle_t, found_t, sa_t, suite_t, table_t, verdict_t, view_t, waiting_t,
+)
+
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    /* Memory of one thread: none of its lines, nor of those that a prefetcher takes with them, is another's. */
+    static void *ipf_apart(size_t n) { return aligned_alloc(256, (n + 255) & ~(size_t) 255); }
+    """
+    void *apart "ipf_apart"(size_t n) noexcept nogil
+
 
 cdef enum:
     PACKET_COST = 512       # what a packet costs by itself, in bytes that cost as much
     SAMPLES = 512
+    LONG = 65000            # with AH in front, more than some algorithms of ipsec-mb take
 
 
 cdef Lanes lanes_of(CoreSAD sad, int n):
@@ -54,9 +70,10 @@ cdef class Lanes:
         if self.stretches == NULL:
             raise MemoryError()
         for i in range(n):
-            self.stretches[i] = <stretch_t *> calloc(1, sizeof(stretch_t) + 64)     # no line is another thread's
+            self.stretches[i] = <stretch_t *> apart(sizeof(stretch_t))
             if self.stretches[i] == NULL:
                 raise MemoryError()
+            memset(self.stretches[i], 0, sizeof(stretch_t))
             self.stretches[i].table = new_table()
 
     def __dealloc__(self):
@@ -109,10 +126,10 @@ cdef class Lanes:
             bits += 1
         for i in range(self.n):
             own = self.stretches[i]
-            own.sas = <sa_t *> malloc(sas * sizeof(sa_t))
-            own.units = <unit_t *> malloc(sas * sizeof(unit_t))
-            own.bundles = <bundle_t *> malloc(bundles * sizeof(bundle_t))
-            own.table.buckets = <bucket_t *> malloc(sizeof(bucket_t) << bits)
+            own.sas = <sa_t *> apart(sas * sizeof(sa_t))
+            own.units = <unit_t *> apart(sas * sizeof(unit_t))
+            own.bundles = <bundle_t *> apart(bundles * sizeof(bundle_t))
+            own.table.buckets = <bucket_t *> apart(sizeof(bucket_t) << bits)
             if own.sas == NULL or own.units == NULL or own.bundles == NULL or own.table.buckets == NULL:
                 raise MemoryError()
             own.table.bucket_mask = (<uint32_t> 1 << bits) - 1
@@ -132,6 +149,9 @@ cdef class Lanes:
         cdef size_t n = <size_t> max(job.batch.n, 1), bundles = min(<size_t> t.n_bundles, n) if job.bundles else 0
         cdef size_t sas = min(<size_t> max(t.high_water, 1), n * MAX_LAYERS if bundles else n)
         self.make_room(n, sas, max(bundles, <size_t> 1))
+        self.by_sa = False
+        for i in range(t.n_suites):
+            self.by_sa = self.by_sa or changes(&t.suites[i])
         for i in range(self.n):
             own = self.stretches[i].table
             own.whole = t
@@ -154,8 +174,13 @@ cdef class Lanes:
             s.cipher_ctx = context_of(contexts, choice.cipher)
         if s.mac_ctx != NULL:
             s.mac_ctx = context_of(contexts, choice.mac)
-        if s.few_ctx != NULL:
-            s.few_ctx = context_of(contexts, choice.few)
+        # what serves small groups would have to be keyed for each lane; the first provider does them as well
+        s.few_cipher = NULL
+        s.few_mac = NULL
+        s.few_ctx = NULL
+        s.few_encrypt = 0
+        s.few_decrypt = 0
+        s.few_macs = 0
         own.n_suites += 1
         return 0
 
@@ -168,27 +193,34 @@ cdef class Lanes:
         job.later.index = <int64_t *> self.block
         job.later.length = <int32_t *> (self.block + 8 * self.packets)
         job.later.unit = <uint32_t *> (self.block + 12 * self.packets)
-        self.cut(job)
+        job.place = <int64_t *> (self.block + 58 * self.packets) if self.by_sa else NULL
+        if self.by_sa:
+            self.gather(job)
+        else:
+            self.cut(job)
         run_pool(pool, look, job)
         if not job.outbound:
             judge_stretches(whole, self.stretches, self.n)
         elif not number_stretches(whole, self.stretches, self.n):
             for i in range(self.n):
-                restore_handles(self.stretches[i])
+                if not self.by_sa:
+                    restore_handles(self.stretches[i])
                 end_outbound(whole, self.stretches[i])
             outbound_batch(whole, job.batch, job.out, NULL, 0, job.bundles)
             return
         run_pool(pool, work, job)
+        if self.by_sa:
+            self.put_back(job)
         for i in range(self.n):
             if job.outbound:
                 end_outbound(whole, self.stretches[i])
             else:
                 end_inbound(whole, self.stretches[i])
         if not job.outbound:
+            self.take_later(job)
             for i in range(self.n):
                 take_off_waiting(whole, job.batch, job.out, self.stretches[i].table.waiting,
                                  self.stretches[i].table.n_waiting)
-            self.take_later(job)
 
     cdef void cut(self, job_t *job) noexcept nogil:
         """Into stretches of about the same weight, of which many packets let a sample tell."""
@@ -208,15 +240,77 @@ cdef class Lanes:
                 weight += batch.length[k] + PACKET_COST
                 k += step
             k = min(k, batch.n)
-            own.n = 0
-            own.n_bundles = 0
-            own.n_later = 0
             own.view = view_t(batch.base, k - own.start, batch.offset + own.start, batch.length + own.start,
                               batch.slot_offset + own.start, batch.slot_length + own.start)
             own.out = verdict_t(out.status + own.start, out.layer + own.start, out.seq + own.start,
                                 out.handle + own.start)
-            own.table.waiting = NULL if job.outbound else self.waiting + own.start
-            own.table.n_waiting = 0
+            self.begin(own, job)
+
+    cdef void begin(self, stretch_t *own, job_t *job) noexcept nogil:
+        own.n = 0
+        own.n_bundles = 0
+        own.n_later = 0
+        own.table.waiting = NULL if job.outbound else self.waiting + own.start
+        own.table.n_waiting = 0
+
+    cdef void gather(self, job_t *job) noexcept nogil:
+        """Stretches by SA, in columns of their own."""
+        cdef size_t room = self.packets
+        cdef char *block = self.block + 66 * room
+        cdef const view_t *batch = job.batch
+        cdef int64_t count[MAX_THREADS]
+        cdef int64_t k, start = 0
+        cdef uint8_t *lane_of = <uint8_t *> (block + 42 * room)
+        cdef stretch_t *own
+        cdef int i
+        cdef found_t at
+        memset(count, 0, sizeof(count))
+        for k in range(batch.n):
+            i = 0
+            if job.outbound:
+                i = <int> ((spi_hash(<uint32_t> job.out.handle[k]) >> 16) % <uint32_t> self.n)
+            elif locate(job.whole, batch.base + batch.offset[k], batch.length[k], &at) == PENDING:
+                i = <int> ((spi_hash(raw32(at.esp)) >> 16) % <uint32_t> self.n)
+            lane_of[k] = <uint8_t> i
+            count[i] += 1
+        for i in range(self.n):
+            own = self.stretches[i]
+            own.start = start
+            own.view = view_t(batch.base, 0, <int64_t *> block + start, <int32_t *> (block + 32 * room) + start,
+                              <int64_t *> (block + 8 * room) + start, <int32_t *> (block + 36 * room) + start)
+            own.out = verdict_t(<uint8_t *> (block + 40 * room) + start, <uint8_t *> (block + 41 * room) + start,
+                                <uint64_t *> (block + 16 * room) + start, <int64_t *> (block + 24 * room) + start)
+            self.begin(own, job)
+            start += count[i]
+        for k in range(batch.n):
+            own = self.stretches[lane_of[k]]
+            own.view.offset[own.view.n] = batch.offset[k]
+            own.view.length[own.view.n] = batch.length[k]
+            own.view.slot_offset[own.view.n] = batch.slot_offset[k]
+            own.view.slot_length[own.view.n] = batch.slot_length[k]
+            own.out.handle[own.view.n] = job.out.handle[k]
+            job.place[own.start + own.view.n] = k
+            own.view.n += 1
+
+    cdef void put_back(self, job_t *job) noexcept nogil:
+        """What `gather` took, where it belongs."""
+        cdef int i
+        cdef stretch_t *own
+        cdef int64_t k, at
+        for i in range(self.n):
+            own = self.stretches[i]
+            for k in range(own.view.n):
+                at = job.place[own.start + k]
+                job.batch.offset[at] = own.view.offset[k]
+                job.batch.length[at] = own.view.length[k]
+                job.out.status[at] = own.out.status[k]
+                job.out.layer[at] = own.out.layer[k]
+                job.out.seq[at] = own.out.seq[k]
+                job.out.handle[at] = own.out.handle[k]
+            for k in range(own.n_later):
+                job.later.index[own.start + k] = job.place[job.later.index[own.start + k]]
+            for k in range(own.table.n_waiting):
+                own.table.waiting[k].item.index = job.place[own.table.waiting[k].item.index]
 
     cdef void take_later(self, job_t *job) noexcept nogil:
         """The packets that had to wait, as a batch of their own."""
@@ -254,10 +348,30 @@ cdef class Lanes:
                 n += 1
 
 
+cdef bint changes(const suite_t *s) noexcept nogil:
+    """Does a keyed state change while it is used?  Those that own something do: libcrypto's contexts."""
+    return s.cipher != NULL and s.cipher.key_free != NULL or s.mac != NULL and s.mac.key_free != NULL
+
+
+cdef bint one_thread_must(CoreSAD sad, const job_t *job) noexcept nogil:
+    """Packets that only the provider of small groups takes, and bundles where states change while used."""
+    cdef int i
+    cdef int64_t k
+    if job.bundles:
+        for i in range(sad.table.n_suites):
+            if changes(&sad.table.suites[i]):
+                return True
+    for k in range(job.batch.n):
+        if job.batch.length[k] > LONG:
+            return True
+    return False
+
+
 cdef table_t *new_table() except NULL:
-    cdef table_t *t = <table_t *> calloc(1, sizeof(table_t))
+    cdef table_t *t = <table_t *> apart(sizeof(table_t))
     if t == NULL:
         raise MemoryError()
+    memset(t, 0, sizeof(table_t))
     memset(t.group, 0xFF, sizeof(t.group))
     try:
         t.scratch = new_scratch()
