@@ -90,6 +90,15 @@ def test_help(capsys, args):
     assert status == 0 and out and not err
 
 
+def test_decrypt_loads_only_what_it_needs():
+    code = "import sys; from ipsecfast.cli import main; main(sys.argv[1:]); print(*sys.modules, sep='\\n')"
+    args = ["decrypt", str(CAPTURE), "--keys", str(KEYS), "-q", "-o", "out.pcap"]
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "ipsecfast.cli.decryption" in loaded
+    assert not {"ipsecfast.ndis", "ipsecfast.reference", "Crypto", "numpy.ma"}.intersection(loaded)
+
+
 def test_every_file_type_gives_the_same_packets(capsys):
     frames = demo_frames()
     decrypt(capsys, CAPTURE, "-o", "want.pcap")

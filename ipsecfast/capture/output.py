@@ -6,14 +6,16 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ..errors import CaptureError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 STDOUT = "-"
 # Names of an open descriptor: to be written to as it is, whatever it leads to.
@@ -49,6 +51,8 @@ class OutputFile:
                 self._target = path if direct else os.path.realpath(path)
                 self._fd = os.dup(1) if names_stdout(path) else self._open(bool(direct))
             if behind and self._temporary is not None:  # a fifo could keep a thread waiting for ever
+                from concurrent.futures import ThreadPoolExecutor
+
                 self._writer = ThreadPoolExecutor(1, "writer")
         except BaseException:  # also a signal that comes right after the file was made
             self._discard()
@@ -63,7 +67,7 @@ class OutputFile:
         if mode is not None and not os.access(self._target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         folder, name = os.path.split(self._target)
-        self._temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.part")
+        self._temporary = os.path.join(folder, f".{name[:100]}.{os.urandom(8).hex()}.part")
         fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         if mode is not None:
             os.fchmod(fd, stat.S_IMODE(mode))

@@ -6,8 +6,6 @@ import argparse
 import os
 import shlex
 import sys
-import tempfile
-from importlib.resources import as_file, files
 from typing import Any
 
 from .options import Options
@@ -39,6 +37,9 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns the exit status."""
+    import tempfile  # here, so that no other command waits for these two
+    from importlib.resources import as_file, files
+
     output = args.output
     if output is None:
         output = NAME if os.access(".", os.W_OK) else os.path.join(tempfile.mkdtemp(prefix="ipsecfast-"), NAME)

@@ -28,7 +28,7 @@ class Tally:
 
     def __init__(self, sas: Sequence[tuple[KeyEntry, Sequence[int]]], done: str) -> None:
         self._done = done
-        self._handles: NDArray[np.int64] = np.unique([0, *(h for _, handles in sas for h in handles)])
+        self._handles: NDArray[np.int64] = np.array(sorted({0, *(h for _, handles in sas for h in handles)}), np.int64)
         self._sas = [(entry, np.searchsorted(self._handles, handles)) for entry, handles in sas]
         self._counts: NDArray[np.int64] = np.zeros((len(self._handles), N_STATUSES), np.int64)
         self._bytes: NDArray[np.int64] = np.zeros(len(self._handles), np.int64)
