@@ -133,6 +133,8 @@ def wrapped(way: str, packet: bytes) -> tuple[bytes, list[Any]]:
 def test_receive_checksums_after_decryption(version: int, proto: int, way: str) -> None:
     packet = scapy_packet(version, proto)
     for one, word in ((packet, good(version, proto)), (flipped(packet), bad(version, proto))):
+        if way == "udp-esp" and one is not packet:
+            word &= IP_GOOD  # a NAT may have changed the addresses: nothing is said of what does not fit
         secured, bundles = wrapped(way, one)
         made = nic(*bundles)
         batch = NblBatch.from_frames([frame(secured)])

@@ -101,11 +101,14 @@ cdef inline uint32_t secured_result(const nic_t *nic, const uint8_t *frame, int6
     front : the IP header in front of the last of these layers.  data : what that one protects, n bytes.
     """
     cdef const sum_caps_t *sums
-    cdef uint32_t encapsulation, result = 0
+    cdef uint32_t encapsulation, told, result = 0
     cdef ip_t ip
     cdef int at = ip_offset(frame, length, raw, &encapsulation)
     if at < 0 or not ip_parse(front, <int64_t> (data - front), &ip):
         return 0
+    told = ~<uint32_t> 0
+    if ip.proto == UDP_ and not names_ip(next_header):
+        told = ~<uint32_t> (TCP_FAILED | UDP_FAILED)     # a NAT may have changed the addresses (RFC 3948 sec. 3.1.2)
     sums = sums_of(nic, front, encapsulation)
     if front != frame + at and sums != NULL:
         result = header_result(sums, front)
@@ -122,7 +125,7 @@ cdef inline uint32_t secured_result(const nic_t *nic, const uint8_t *frame, int6
         n = ip.total - ip.hdr_len
     if sums == NULL:
         return result
-    return result | data_result(sums, front, ip.hdr_len, next_header, data, n, nic.caps.tcp, nic.caps.udp)
+    return result | told & data_result(sums, front, ip.hdr_len, next_header, data, n, nic.caps.tcp, nic.caps.udp)
 
 
 cdef inline uint32_t frame_result(const nic_t *nic, const uint8_t *frame, int64_t length, bint raw, bint checked,

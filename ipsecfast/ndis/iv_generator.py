@@ -18,26 +18,27 @@ class IvGenerator:
 
     def __init__(self, generator: Callable[[int], bytes]) -> None:
         self._generator = generator
-        self._thread: int | None = None
-        self._caught: RuntimeError | None = None
+        self._threads: set[int] = set()  # that are in the generator: cards may share it
+        self._caught: dict[int, RuntimeError] = {}  # by thread
 
     def __call__(self, n: int) -> bytes:
-        self._thread = threading.get_ident()
+        me = threading.get_ident()
+        self._threads.add(me)
         try:
             return self._generator(n)
         finally:
-            self._thread = None
+            self._threads.discard(me)
 
     def check(self) -> None:
         """RuntimeError if the caller is in the generator."""
-        if self._thread == threading.get_ident():
-            self._caught = RuntimeError("iv_generator: it calls the card that it makes IVs for")
-            raise self._caught
+        me = threading.get_ident()
+        if me in self._threads:
+            self._caught[me] = RuntimeError("iv_generator: it calls the card that it makes IVs for")
+            raise self._caught[me]
 
     def caught(self) -> RuntimeError | None:
         """The error that was raised since this was asked last."""
-        error, self._caught = self._caught, None
-        return error
+        return self._caught.pop(threading.get_ident(), None)
 
 
 class CallLock:

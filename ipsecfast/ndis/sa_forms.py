@@ -98,7 +98,7 @@ class Forms:
         forms = self._forms
         form = forms.get(name)
         if form is None or n < form.least:
-            return self._first(cls, data, abi, name)
+            return self._first(cls, data, abi, name, forms)
         src, dst, spi, seq_hi = form.values(data)
         if not spi:
             return self._long_way(cls, data, abi)
@@ -114,16 +114,18 @@ class Forms:
             None,
         )
 
-    def _first(self, cls: _AddSa, data: bytes, abi: Abi, name: tuple[Any, ...]) -> Plan:
+    def _first(
+        self, cls: _AddSa, data: bytes, abi: Abi, name: tuple[Any, ...], forms: dict[tuple[Any, ...], _Form]
+    ) -> Plan:
         """The careful way, and what it has found out is kept."""
         plan = self._long_way(cls, data, abi)
         _, count, _, _, _, _, auth, enc, key_len, *key_at = name
-        if count == 1 and len(self._forms) < _MAX_FORMS:
+        if count == 1 and len(forms) < _MAX_FORMS:
             start = key_at[0] if key_at else _KEY_DATA[abi]
             keys = _places(plan, start, auth, enc)
             width = 16 if plan.kind.ipv6 else 4
             least = max(cls.check(data, abi), start + key_len)
-            self._forms[name] = _Form(plan.kind, plan.lost, _VALUES[cls, abi, width], bytes(width), keys, least)
+            forms[name] = _Form(plan.kind, plan.lost, _VALUES[cls, abi, width], bytes(width), keys, least)
         return plan
 
     def _long_way(self, cls: _AddSa, data: bytes, abi: Abi) -> Plan:
