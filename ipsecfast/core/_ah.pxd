@@ -6,10 +6,10 @@
 # The usual headers are changed in the packet itself for as long as the ICV is computed, and put back
 # afterwards (`ah_restore`).  Others, and ESN where no room is left behind the packet, go by a copy.
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from ._bytes cimport copy_icv, put_raw64, raw64
-from ._types cimport found_t, sa_t, shape_t, work_t
+from ._bytes cimport copy_icv, field16, field8, put_raw32, put_raw64, raw64
+from ._types cimport CLASS_GMAC, found_t, op_t, sa_t, shape_t, work_t
 
 
 cdef inline uint32_t ah_min_len(uint32_t iv_len, uint32_t icv_len) noexcept nogil:
@@ -35,6 +35,45 @@ cdef inline uint32_t ah_len_of(const found_t *at) noexcept nogil:
 cdef inline bint ah_fits(const sa_t *sa, const shape_t *shape, const found_t *at) noexcept nogil:
     cdef uint32_t n = ah_len_of(at)
     return n <= at.esp_len + 4 and ah_len_fits(n, shape.iv_len, sa.icv_len, at.version)
+
+
+cdef inline void cover4(uint8_t *ip, uint64_t first, uint64_t second) noexcept nogil:
+    """Write a header's first 16 bytes without TOS, flags and offset, TTL, checksum."""
+    put_raw64(ip, first & ~(field8(0xFF, 1) | field16(0xFFFF, 6)))
+    put_raw64(ip + 8, second & ~(field8(0xFF, 0) | field16(0xFFFF, 2)))
+
+
+cdef inline void usual_ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, uint8_t *ip, uint32_t total,
+                              uint8_t *icv, uint64_t first, uint64_t second) noexcept nogil:
+    """`ah_ops` for a SA_USUAL behind a header without options, which begins with `first` and `second`.
+
+    icv : where the ICV goes, or is compared with; in the packet there are zeros.
+    """
+    cdef op_t *op = &w.cipher
+    w.in_place = True
+    put_raw64(w.header, first)
+    put_raw64(w.header + 8, second)
+    cover4(ip, first, second)
+    w.icv = icv
+    w.hi = NULL
+    if shape.kind == CLASS_GMAC:
+        w.mac.good = 1
+        put_raw32(w.nonce, sa.salt)
+        put_raw64(w.nonce + 4, raw64(ip + 32))
+        op.key = sa.key
+        op.nonce = w.nonce
+        op.text = ip
+        op.text_len = total
+        op.aad_len = 0
+        op.tag = icv
+        op.tag_len = sa.icv_len
+        return
+    op.good = 1
+    w.mac.key = sa.key + shape.mac_ofs
+    w.mac.text = ip
+    w.mac.text_len = total
+    w.mac.tag = w.tag
+    w.mac.tag_len = shape.mac_len
 
 
 cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len) noexcept nogil

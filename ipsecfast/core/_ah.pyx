@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove, memset
 
 from ._bytes cimport (
-    be16, copy_icv, field16, field8, put_be16, put_be32, put_raw32, put_raw64, raw32, raw64, zero_icv,
+    be16, copy_icv, put_be16, put_be32, put_raw32, put_raw64, raw32, raw64, zero_icv,
 )
 from ._types cimport CLASS_GMAC, SA_DST_ANY, SA_ESN, SA_V6, op_t, sa_t, shape_t, work_t
 
@@ -26,12 +26,6 @@ cdef enum:
     OPT6_MUTABLE = 0x20
     HDR_ROUTING = 43
     HDR_FRAGMENT = 44
-
-
-cdef inline void cover4(uint8_t *ip) noexcept nogil:
-    """TOS, flags and offset, TTL, checksum; in whole words, as what reads them next does."""
-    put_raw64(ip, raw64(ip) & ~(field8(0xFF, 1) | field16(0xFFFF, 6)))
-    put_raw64(ip + 8, raw64(ip + 8) & ~(field8(0xFF, 0) | field16(0xFFFF, 2)))
 
 
 cdef inline void cover6(uint8_t *ip) noexcept nogil:
@@ -114,7 +108,7 @@ cdef uint32_t copy_headers(uint8_t *to, const sa_t *sa, const uint8_t *ip, uint3
     cdef bint good, arrived
     if ip[0] >> 4 == 4:
         memcpy(to, ip, hdr_len)
-        cover4(to)
+        cover4(to, raw64(ip), raw64(ip + 8))
         arrived = not sa.flags & (SA_DST_ANY | SA_V6) and raw32(sa.dst) == raw32(ip + 16)
         return hdr_len if cover_options4(to, hdr_len, arrived) else 0
     memcpy(to, ip, 40)
@@ -160,7 +154,7 @@ cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t 
         put_raw64(w.header, raw64(ip))
         put_raw64(w.header + 8, raw64(ip + 8))
         if v4:
-            cover4(ip)
+            cover4(ip, raw64(ip), raw64(ip + 8))
         else:
             cover6(ip)
         if not seal:

@@ -10,10 +10,10 @@ deeper: their numbers are accepted once as well, but after all packets of the ch
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ._ah cimport ah_fits, ah_ops, ah_restore
-from ._bytes cimport be32, prefetch, prefetch_w, raw32, raw64
+from ._ah cimport ah_fits, ah_ops, ah_restore, usual_ah_ops
+from ._bytes cimport be32, copy_icv, prefetch, prefetch_w, raw32, raw64, zero_icv
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
-from ._locate cimport locate
+from ._locate cimport locate, locate_any, locate_plain
 from ._lookup cimport bucket_of, chain_head, choose
 from ._strip cimport let_go, strip, strip_ah, stripped_t
 from ._types cimport (
@@ -124,6 +124,13 @@ cdef inline bint is_usual(const sa_t *sa, const found_t *at) noexcept nogil:
             and (sa.flags & SA_DST_ANY or raw32(sa.dst) == raw32(at.ip + 16)))
 
 
+cdef inline bint is_usual_ah(const sa_t *sa, const found_t *at) noexcept nogil:
+    """The same for AH."""
+    return (at.esp == at.ip + 24 and at.proto == IPPROTO_AH_
+            and (sa.flags & (SA_USUAL | SA_AH | SA_OUTBOUND)) == SA_USUAL | SA_AH
+            and (sa.flags & SA_DST_ANY or raw32(sa.dst) == raw32(at.ip + 16)))
+
+
 cdef uint8_t admit_any(table_t *t, const view_t *batch, const item_t *item, work_t *work, int k,
                        sa_t *sa, const shape_t *shape, uint64_t *seq) noexcept nogil:
     """`admit`, and the operations filled, for every kind of SA."""
@@ -155,8 +162,11 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
     cdef uint8_t status
     cdef uint64_t seq
     cdef uint32_t head
+    cdef found_t at           # in registers, unlike w.at
     cdef int64_t *handles = out.handle + items[0].index      # at depth 0 the chunk is a run of the batch
     cdef uint64_t *seqs = out.seq + items[0].index
+    cdef uint8_t *icv
+    cdef const shape_t *shape
     cdef shape_t aead
     aead.kind = CLASS_AEAD
     aead.iv_len = 8
@@ -168,16 +178,22 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
         if many:
             status = w.status
             head = w.head
+            at = w.at
         else:
             if k + 6 < n:
                 prefetch(items[k + 6].ip)
             head = 0
-            status = locate(t, items[k].ip, items[k].length, &w.at)
+            status = PENDING
+            if not locate_plain(items[k].ip, items[k].length, &at):
+                w.at.ip = items[k].ip
+                status = locate_any(t, items[k].length, &w.at)
+                at = w.at
             if status == PENDING:
-                head = chain_head(t, raw32(w.at.esp))
+                head = chain_head(t, raw32(at.esp))
+            w.at = at
         sa = NULL
         seq = 0
-        if status == PENDING and head and is_usual(&t.sas[head - 1], &w.at):
+        if status == PENDING and head and is_usual(&t.sas[head - 1], &at):
             # most packets of most users: the same as below with most questions answered
             sa = &t.sas[head - 1]
             if many:
@@ -185,10 +201,25 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
             w.usual = True
             w.suite = sa.suite
             status = ST_MALFORMED
-            if esp_fits(sa, &aead, &w.at):
-                status = admit(epoch, work, k, sa, False, &w.at, &seq)
+            if esp_fits(sa, &aead, &at):
+                status = admit(epoch, work, k, sa, False, &at, &seq)
             if status == PENDING:
-                usual_ops(w, sa, sa.icv_len, w.at.esp, w.at.esp_len, raw64(w.at.esp + 8))
+                usual_ops(w, sa, sa.icv_len, at.esp, at.esp_len, raw64(at.esp + 8))
+        elif status == PENDING and head and is_usual_ah(&t.sas[head - 1], &at):
+            sa = &t.sas[head - 1]
+            shape = &t.suites[sa.suite].shape
+            if many:
+                prefetch_state(sa, &t.suites[sa.suite])
+            w.usual = True
+            w.suite = sa.suite
+            status = ST_MALFORMED
+            if ah_fits(sa, shape, &at):
+                status = admit(epoch, work, k, sa, False, &at, &seq)
+            if status == PENDING:
+                icv = at.esp + 8 + shape.iv_len
+                copy_icv(w.ah_icv, icv, sa.icv_len)
+                zero_icv(icv, sa.icv_len)
+                usual_ah_ops(w, sa, shape, at.ip, at.total, w.ah_icv, raw64(at.ip), raw64(at.ip + 8))
         elif status == PENDING:
             w.usual = False
             sa = choose(t, head, &w.at)
@@ -242,7 +273,10 @@ cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *strip
         at.esp_len = w.at.esp_len
         at.version = 4
         at.hdr_len = 20
-        w.status = strip(t, sa, sa.flags & ~<uint32_t> SA_ANY_MODE, 8, &at, stripped)
+        if w.at.proto == IPPROTO_AH_:
+            w.status = strip_ah(t, sa, &at, stripped)
+        else:
+            w.status = strip(t, sa, sa.flags & ~<uint32_t> SA_ANY_MODE, 8, &at, stripped)
     elif w.at.proto == IPPROTO_AH_:
         w.status = strip_ah(t, sa, &w.at, stripped)
     else:

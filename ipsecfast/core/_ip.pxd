@@ -144,20 +144,30 @@ cdef inline void udp6_checksum(const uint8_t *ip, uint8_t *udp, uint32_t n) noex
     put_raw16(udp + 6, total if total else <uint16_t> 0xFFFF)
 
 
+cdef inline void ip4_words(const uint8_t *ip, uint32_t total, uint8_t proto, uint64_t *first, uint64_t *second,
+                           uint32_t *dst) noexcept nogil:
+    """An IPv4 header without options, in memory order, with a new length, protocol and checksum."""
+    cdef uint64_t a = raw64(ip) & ~field16(0xFFFF, 2) | field16(<uint16_t> total, 2)
+    cdef uint64_t b = raw64(ip + 8) & ~(field8(0xFF, 1) | field16(0xFFFF, 2)) | field8(proto, 1)
+    cdef uint32_t c = raw32(ip + 16)
+    first[0] = a
+    second[0] = b | field16(swap16(sum_fold(add_carry(add_carry(a, b), c))), 2)
+    dst[0] = c
+
+
 cdef inline void ip4_move(uint8_t *to, const uint8_t *ip, uint32_t hdr_len, uint32_t total,
                           uint8_t proto) noexcept nogil:
     """Put an IPv4 header somewhere else (the places may overlap) with a new length, protocol and checksum.
 
     The usual 20 bytes go through registers: a checksum over bytes just stored would wait for them.
     """
-    cdef uint64_t a, b, c
+    cdef uint64_t a, b
+    cdef uint32_t c
     if hdr_len == 20:
-        a = raw64(ip) & ~field16(0xFFFF, 2) | field16(<uint16_t> total, 2)
-        b = raw64(ip + 8) & ~(field8(0xFF, 1) | field16(0xFFFF, 2)) | field8(proto, 1)
-        c = raw32(ip + 16)
+        ip4_words(ip, total, proto, &a, &b, &c)
         put_raw64(to, a)
-        put_raw64(to + 8, b | field16(swap16(sum_fold(add_carry(add_carry(a, b), c))), 2))
-        put_raw32(to + 16, <uint32_t> c)
+        put_raw64(to + 8, b)
+        put_raw32(to + 16, c)
         return
     memmove(to, ip, hdr_len)
     put_be16(to + 2, <uint16_t> total)

@@ -6,10 +6,10 @@ Most packets of most SAs go the short ways `usual` and `usual_ah`; the others ta
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from ._ah cimport ah_len_for, ah_ops
+from ._ah cimport ah_len_for, usual_ah_ops
 from ._bytes cimport prefetch_w, put_be32, put_raw32, put_raw64, swap64
 from ._esp cimport prefetch_state, seal_chunk, usual_ops
-from ._ip cimport ip4_move, ip4_plain, ip_t
+from ._ip cimport ip4_move, ip4_plain, ip4_words, ip_t
 from ._outbound_bundles cimport chunk_of_bundles
 from ._protect cimport ah_header, count, exhausted, plan_t, protect_any, refuse, sealed, succeed, trailer
 from ._types cimport (
@@ -55,7 +55,8 @@ cdef bint usual_ah(work_t *w, sa_t *sa, const shape_t *shape, uint8_t *old_ip, i
     """The same for AH."""
     cdef ip_t ip
     cdef plan_t p
-    cdef uint64_t seq = sa.seq + 1
+    cdef uint64_t seq = sa.seq + 1, first, second
+    cdef uint32_t dst
     cdef uint8_t *start
     if not ip4_plain(old_ip, length, &ip) or exhausted(sa):
         return False
@@ -75,10 +76,12 @@ cdef bint usual_ah(work_t *w, sa_t *sa, const shape_t *shape, uint8_t *old_ip, i
     w.at.hdr_len = 20
     w.at.version = 4
     w.at.proto = IPPROTO_AH_
-    ip4_move(start, old_ip, 20, p.total, IPPROTO_AH_)
+    ip4_words(old_ip, p.total, IPPROTO_AH_, &first, &second, &dst)
+    put_raw32(start + 16, dst)
     ah_header(sa, shape, &p, start + 20, seq, NULL)
     count(sa, p.total)
-    return ah_ops(w, sa, shape, low + room, NULL, True)      # plain headers are always coverable
+    usual_ah_ops(w, sa, shape, start, p.total, start + 32 + shape.iv_len, first, second)
+    return True
 
 
 cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n, const uint8_t *ivs,
