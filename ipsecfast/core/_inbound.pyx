@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from ._ah cimport ah_fits, ah_ops, ah_restore, usual_ah_ops
 from ._bytes cimport be32, copy_icv, prefetch, prefetch_w, raw32, raw64, zero_icv
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
-from ._locate cimport locate, locate_any, locate_plain
+from ._locate cimport locate
 from ._lookup cimport bucket_of, chain_head, choose
 from ._strip cimport let_go, strip, strip_ah, stripped_t
 from ._types cimport (
@@ -162,7 +162,6 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
     cdef uint8_t status
     cdef uint64_t seq
     cdef uint32_t head
-    cdef found_t at           # in registers, unlike w.at
     cdef int64_t *handles = out.handle + items[0].index      # at depth 0 the chunk is a run of the batch
     cdef uint64_t *seqs = out.seq + items[0].index
     cdef uint8_t *icv
@@ -178,22 +177,16 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
         if many:
             status = w.status
             head = w.head
-            at = w.at
         else:
             if k + 6 < n:
                 prefetch(items[k + 6].ip)
             head = 0
-            status = PENDING
-            if not locate_plain(items[k].ip, items[k].length, &at):
-                w.at.ip = items[k].ip
-                status = locate_any(t, items[k].length, &w.at)
-                at = w.at
+            status = locate(t, items[k].ip, items[k].length, &w.at)
             if status == PENDING:
-                head = chain_head(t, raw32(at.esp))
-            w.at = at
+                head = chain_head(t, raw32(w.at.esp))
         sa = NULL
         seq = 0
-        if status == PENDING and head and is_usual(&t.sas[head - 1], &at):
+        if status == PENDING and head and is_usual(&t.sas[head - 1], &w.at):
             # most packets of most users: the same as below with most questions answered
             sa = &t.sas[head - 1]
             if many:
@@ -201,11 +194,11 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
             w.usual = True
             w.suite = sa.suite
             status = ST_MALFORMED
-            if esp_fits(sa, &aead, &at):
-                status = admit(epoch, work, k, sa, False, &at, &seq)
+            if esp_fits(sa, &aead, &w.at):
+                status = admit(epoch, work, k, sa, False, &w.at, &seq)
             if status == PENDING:
-                usual_ops(w, sa, sa.icv_len, at.esp, at.esp_len, raw64(at.esp + 8))
-        elif status == PENDING and head and is_usual_ah(&t.sas[head - 1], &at):
+                usual_ops(w, sa, sa.icv_len, w.at.esp, w.at.esp_len, raw64(w.at.esp + 8))
+        elif status == PENDING and head and is_usual_ah(&t.sas[head - 1], &w.at):
             sa = &t.sas[head - 1]
             shape = &t.suites[sa.suite].shape
             if many:
@@ -213,13 +206,13 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
             w.usual = True
             w.suite = sa.suite
             status = ST_MALFORMED
-            if ah_fits(sa, shape, &at):
-                status = admit(epoch, work, k, sa, False, &at, &seq)
+            if ah_fits(sa, shape, &w.at):
+                status = admit(epoch, work, k, sa, False, &w.at, &seq)
             if status == PENDING:
-                icv = at.esp + 8 + shape.iv_len
+                icv = w.at.esp + 8 + shape.iv_len
                 copy_icv(w.ah_icv, icv, sa.icv_len)
                 zero_icv(icv, sa.icv_len)
-                usual_ah_ops(w, sa, shape, at.ip, at.total, w.ah_icv, raw64(at.ip), raw64(at.ip + 8))
+                usual_ah_ops(w, sa, shape, w.at.ip, w.at.total, w.ah_icv, raw64(w.at.ip), raw64(w.at.ip + 8))
         elif status == PENDING:
             w.usual = False
             sa = choose(t, head, &w.at)

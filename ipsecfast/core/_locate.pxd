@@ -18,26 +18,23 @@ cdef inline bint carries_esp(const table_t *t, const uint8_t *udp) noexcept nogi
     return is_port(t, be16(udp + 2)) or (t.n_any_mode and be16(udp) == 4500)
 
 
-cdef inline bint locate_plain(uint8_t *ip, int64_t length, found_t *at) noexcept nogil:
-    """ESP or AH right behind an IPv4 header without options: what `locate_any` would say.  False: something else."""
+cdef inline uint8_t locate(const table_t *t, uint8_t *ip, int64_t length, found_t *at) noexcept nogil:
+    """Find ESP or AH in the packet at `ip`; PENDING if there is room for SPI and sequence number."""
     cdef ip_t plain
     at.ip = ip
     if not ip4_plain(ip, length, &plain) or plain.total < 32:
-        return False
+        return locate_any(t, length, at)
     at.hdr_len = 20
     at.total = plain.total
     at.next_ofs = 9
     at.version = 4
     at.proto = plain.proto
-    at.esp = ip + 20
-    at.esp_len = plain.total - 20
     if plain.proto == IPPROTO_ESP_:
-        return True
-    at.esp = ip + 24
-    at.esp_len = plain.total - 24
-    return plain.proto == IPPROTO_AH_
-
-
-cdef inline uint8_t locate(const table_t *t, uint8_t *ip, int64_t length, found_t *at) noexcept nogil:
-    """Find ESP or AH in the packet at `ip`; PENDING if there is room for SPI and sequence number."""
-    return PENDING if locate_plain(ip, length, at) else locate_any(t, length, at)
+        at.esp = ip + 20
+        at.esp_len = plain.total - 20
+        return PENDING
+    if plain.proto == IPPROTO_AH_:
+        at.esp = ip + 24
+        at.esp_len = plain.total - 24
+        return PENDING
+    return locate_any(t, length, at)

@@ -225,7 +225,7 @@ cdef struct work_t:
     uint8_t status
     uint8_t suite
     uint8_t begun             # decryption may have changed the bytes
-    uint8_t usual             # ESP of a SA_USUAL, IPv4 without options; outbound, of `at` only total is set
+    uint8_t usual             # of a SA_USUAL, IPv4 without options; outbound ESP alone, of `at` only total is set
     uint32_t head             # first candidate, index + 1
     uint64_t seq
     found_t at
