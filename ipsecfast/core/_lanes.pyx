@@ -200,7 +200,7 @@ cdef class Lanes:
             self.cut(job)
         run_pool(pool, look, job)
         if not job.outbound:
-            judge_stretches(whole, self.stretches, self.n)
+            judge_stretches(whole, self.stretches, self.n, self.by_sa)
         elif not number_stretches(whole, self.stretches, self.n):
             for i in range(self.n):
                 if not self.by_sa:

@@ -35,6 +35,6 @@ cdef void end_outbound(table_t *whole, stretch_t *own) noexcept nogil
 cdef void restore_handles(stretch_t *own) noexcept nogil
 
 cdef void look_inbound(const table_t *whole, stretch_t *own, uint32_t *unit) noexcept nogil
-cdef void judge_stretches(table_t *whole, stretch_t **stretches, int n) noexcept nogil
+cdef void judge_stretches(table_t *whole, stretch_t **stretches, int n, bint alone) noexcept nogil
 cdef void hold_back(stretch_t *own, const later_t *later) noexcept nogil
 cdef void end_inbound(table_t *whole, stretch_t *own) noexcept nogil

@@ -248,8 +248,11 @@ cdef void look_inbound(const table_t *whole, stretch_t *own, uint32_t *unit) noe
         its.high = max(its.high, seq)
 
 
-cdef void judge_stretches(table_t *whole, stretch_t **stretches, int n) noexcept nogil:
-    """Find the SAs whose packets must wait, in all stretches alike."""
+cdef void judge_stretches(table_t *whole, stretch_t **stretches, int n, bint alone) noexcept nogil:
+    """Find the SAs whose packets must wait, in all stretches alike.
+
+    alone : no SA may be in two stretches, and none is unless somebody writes to the packets meanwhile.
+    """
     cdef uint32_t seen = whole.epoch + 1, mixed = whole.epoch + 2, u
     cdef int i
     cdef stretch_t *own
@@ -263,11 +266,11 @@ cdef void judge_stretches(table_t *whole, stretch_t **stretches, int n) noexcept
             real = &whole.sas[unit.real]
             if unit.later:
                 real.pend_epoch = mixed
-            elif not real.window_size and not real.flags & SA_ESN:
+            elif not alone and not real.window_size and not real.flags & SA_ESN:
                 continue
             elif real.pend_epoch != seen and real.pend_epoch != mixed:
                 real.pend_epoch = seen
-                real.pend_top = <uint64_t> -1 if unit.odd else unit.high
+                real.pend_top = <uint64_t> -1 if unit.odd or alone else unit.high
             elif unit.odd or unit.low <= real.pend_top:
                 real.pend_epoch = mixed
             else:
@@ -281,6 +284,7 @@ cdef void judge_stretches(table_t *whole, stretch_t **stretches, int n) noexcept
                 unit.later = True
             if unit.later:
                 own.n_later += unit.count
+                own.sas[u].flags |= SA_OUTBOUND     # nobody's, should a packet name it now that did not before
 
 
 cdef void hold_back(stretch_t *own, const later_t *later) noexcept nogil:
