@@ -136,3 +136,21 @@ def reference_table(*sas: SecurityAssociation, direction: Direction = "inbound",
     for sa in sas:
         table.add(sa, direction, seq)
     return table
+
+
+def frames_of(path: Path) -> list[bytes]:
+    """Frames of a little-endian pcap file."""
+    data, pos, frames = path.read_bytes(), 24, []
+    while pos < len(data):
+        (caplen,) = struct.unpack_from("<I", data, pos + 8)
+        frames.append(data[pos + 16 : pos + 16 + caplen])
+        pos += 16 + caplen
+    return frames
+
+
+def captures() -> list[Any]:
+    """The kernel's scenarios, for parametrize; one that is skipped where they are not here."""
+    found = sorted((SHARED / "captures").glob("*/keys.json"))
+    if not found:
+        return [pytest.param(SHARED, marks=pytest.mark.skip(reason="shared/captures is not here"))]
+    return [pytest.param(path.parent, id=path.parent.name) for path in found]

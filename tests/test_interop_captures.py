@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import FRAGMENT, NOT_IPSEC, OK, PROVIDERS, REPLAYED, SHARED, H
+from helpers import FRAGMENT, NOT_IPSEC, OK, PROVIDERS, REPLAYED, SHARED, H, frames_of
 
 from ipsecfast import SAD, PacketBatch, SecurityAssociation, decapsulate, encapsulate, providers
 
@@ -22,16 +22,6 @@ ECN_CE, PROTO_DEST_OPTS = 3, 60
 ETHERNET_LEN = 14
 
 Json = dict[str, Any]
-
-
-def _frames(path: Path) -> list[bytes]:
-    """Frames of a little-endian pcap file."""
-    data, pos, frames = path.read_bytes(), 24, []
-    while pos < len(data):
-        (caplen,) = struct.unpack_from("<I", data, pos + 8)
-        frames.append(data[pos + 16 : pos + 16 + caplen])
-        pos += 16 + caplen
-    return frames
 
 
 def _scenarios() -> list[Any]:
@@ -51,8 +41,8 @@ def test_capture(folder: Path, keys: list[Json], provider: str) -> None:
     sad = SAD(capacity=len(keys), provider=provider)
     for key in keys:
         sad.add(SecurityAssociation.from_dict(key), direction="inbound", seq=key["seq"])
-    wire = [frame[ETHERNET_LEN:] for frame in _frames(folder / "wire.pcap")]
-    seen_by_the_kernel = _frames(folder / "plain.pcap")
+    wire = [frame[ETHERNET_LEN:] for frame in frames_of(folder / "wire.pcap")]
+    seen_by_the_kernel = frames_of(folder / "plain.pcap")
     batch = PacketBatch.from_packets(wire)
     status, packets = decapsulate(batch, sad).status.tolist(), batch.to_packets()
 

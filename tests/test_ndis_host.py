@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import vector_files
-from helpers import OK, REPLAYED, SHARED, ipv4, ipv6, keyed, udp
+from helpers import OK, REPLAYED, captures, frames_of, ipv4, ipv6, keyed, udp
 from nic_host import NATIVE, l4_sum, scapy_opens, tcp_segment
 from nic_oids import small
 
@@ -43,22 +43,6 @@ def both(ndis: str, *sas: SecurityAssociation, seq: int = 0, **fields: Any) -> t
 
 
 # ---------------------------------------------------------------- captures
-
-
-def frames_of(path: Path) -> list[bytes]:
-    data, pos, frames = path.read_bytes(), 24, []
-    while pos < len(data):
-        (caplen,) = struct.unpack_from("<I", data, pos + 8)
-        frames.append(data[pos + 16 : pos + 16 + caplen])
-        pos += 16 + caplen
-    return frames
-
-
-def captures() -> list[Any]:
-    found = sorted((SHARED / "captures").glob("*/keys.json"))
-    if not found:
-        return [pytest.param(SHARED, marks=pytest.mark.skip(reason="shared/captures is not here"))]
-    return [pytest.param(path.parent, id=path.parent.name) for path in found]
 
 
 @pytest.mark.parametrize("provider", NATIVE)

@@ -8,32 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import SHARED, has
+from helpers import captures, frames_of, has
 from nic_cards import info, status
-from nic_host import (
-    NATIVE,
-    Received,
-    receive,
-)
+from nic_host import NATIVE, Received, receive
 
 from ipsecfast import SecurityAssociation
 from ipsecfast.ndis.datapath import Datapath
-
-
-def _frames(path: Path) -> list[bytes]:
-    data, pos, frames = path.read_bytes(), 24, []
-    while pos < len(data):
-        (caplen,) = struct.unpack_from("<I", data, pos + 8)
-        frames.append(data[pos + 16 : pos + 16 + caplen])
-        pos += 16 + caplen
-    return frames
-
-
-def _captures() -> list[Any]:
-    found = sorted((SHARED / "captures").glob("*/keys.json"))
-    if not found:
-        return [pytest.param(SHARED, marks=pytest.mark.skip(reason="shared/captures is not here"))]
-    return [pytest.param(path.parent, id=path.parent.name) for path in found]
 
 
 def _plain_at(packet: bytes, record: dict[str, Any], sas: dict[int, SecurityAssociation]) -> bytes:
@@ -53,7 +33,7 @@ def _plain_at(packet: bytes, record: dict[str, Any], sas: dict[int, SecurityAsso
 
 
 @pytest.mark.parametrize("provider", NATIVE)
-@pytest.mark.parametrize("folder", _captures())
+@pytest.mark.parametrize("folder", captures())
 def test_capture(folder: Path, provider: str) -> None:
     keys = json.loads((folder / "keys.json").read_text())
     if not has(provider, *(key[kind] for key in keys for kind in ("encryption", "authentication"))):
@@ -64,7 +44,7 @@ def test_capture(folder: Path, provider: str) -> None:
     for key in keys:
         udp_esp = 0 if not key["udp_encap"] else 2 if key["mode"] == "tunnel" else 1
         made.add_bundle("inbound", [sas[key["spi"]]], seq_hi=[key["seq"] >> 32], udp_esp=udp_esp)
-    wire, plain = _frames(folder / "wire.pcap"), _frames(folder / "plain.pcap")
+    wire, plain = frames_of(folder / "wire.pcap"), frames_of(folder / "plain.pcap")
     got = receive(made, *wire)
     for record in expected["packets"]:
         one, before = got[record["frame"]], wire[record["frame"]]
