@@ -98,6 +98,8 @@ def send_turns(cell: Cell) -> Turns:
         ready = [framed(sa, packet[20:], 17, i * BATCH + k) for k, packet in enumerate(plain, start=1)]
         frames = NblBatch.from_frames(ready, headroom=50)
         frames.ipsec[:] = handle
+        at = len(ready[0]) - (sa.icv_len or 0)
+        frames.header[:] = [one[at - 1] | one[at - 2] << 8 | 20 // 4 << 24 for one in ready]
         for which in (0, 1) if i % 2 else (1, 0):
             if which:
                 assert turns.take(1, lambda frames=frames: nic.send(frames)).ok == BATCH

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from helpers import H, ipv4, ipv6, keyed
-from nic_cards import AH_SA, CBC, GCM, TUNNEL, esp_frame, outbound, refused
+from nic_cards import AH_SA, CBC, GCM, TUNNEL, esp_frame, opened, outbound, refused
 from nic_cards import sender as nic
 from nic_host import (
     AH,
@@ -39,6 +39,22 @@ def test_unknown_handle_fails_and_nothing_is_transmitted() -> None:
     made.delete(handle)
     assert refused(made, esp_frame(GCM), ipsec=handle)
     assert outbound(made, GCM) != handle
+
+
+def test_a_list_takes_nothing_over_from_the_one_before() -> None:
+    made = nic()
+    inbound, handle = made.add_bundle("inbound", [TUNNEL]), outbound(made, GCM)
+    plain, ready = frame(ipv4(b"plain", proto=253)), [esp_frame(GCM, seq=seq) for seq in range(1, 5)]
+    batch = lists(
+        [[ready[0]], [plain], [ready[1]], [plain], [ready[2]], [ready[3]], [plain]],
+        ipsec=[inbound, 0, handle, 0, handle, handle, 0],
+        tunnel=[0, 0, 0, 0, inbound, 0, 0],
+    )
+    result = made.send(batch)
+    assert result.status.tolist() == [FAILURE, SUCCESS, SUCCESS, SUCCESS, FAILURE, SUCCESS, SUCCESS]
+    sent = batch.frames.to_packets()
+    assert [sent[i] for i in (0, 1, 3, 4, 6)] == [ready[0], plain, plain, ready[2], plain]
+    assert all(opened(GCM, sent[i][34:])[:7] == b"payload" for i in (2, 5))
 
 
 def test_inbound_handle_fails() -> None:

@@ -44,10 +44,10 @@ cdef inline void cover4(uint8_t *ip, uint64_t first, uint64_t second) noexcept n
 
 
 cdef inline void usual_ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, uint8_t *ip, uint32_t total,
-                              uint8_t *icv, uint64_t first, uint64_t second) noexcept nogil:
+                              uint8_t *icv, uint64_t first, uint64_t second, uint64_t iv) noexcept nogil:
     """`ah_ops` for a SA_USUAL behind a header without options, which begins with `first` and `second`.
 
-    icv : where the ICV goes, or is compared with; in the packet there are zeros.
+    icv : where the ICV goes, or is compared with; in the packet there are zeros.  iv : GMAC's, as it stands in memory.
     """
     cdef op_t *op = &w.cipher
     w.in_place = True
@@ -59,7 +59,7 @@ cdef inline void usual_ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, u
     if shape.kind == CLASS_GMAC:
         w.mac.good = 1
         put_raw32(w.nonce, sa.salt)
-        put_raw64(w.nonce + 4, raw64(ip + 32))
+        put_raw64(w.nonce + 4, iv)
         op.key = sa.key
         op.nonce = w.nonce
         op.text = ip
@@ -78,7 +78,7 @@ cdef inline void usual_ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, u
 
 cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len) noexcept nogil
 cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t *limit, uint8_t *scratch,
-                 bint seal) noexcept nogil
+                 uint64_t iv, bint seal) noexcept nogil
 
 
 cdef inline void ah_restore(work_t *w, uint32_t iv_len, bint seal) noexcept nogil:

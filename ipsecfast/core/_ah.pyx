@@ -136,10 +136,11 @@ cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint
 
 
 cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t *limit, uint8_t *scratch,
-                 bint seal) noexcept nogil:
+                 uint64_t iv, bint seal) noexcept nogil:
     """Fill w.cipher or w.mac for the AH packet at w.at, whose headers must be in place; w.seq is its number.
 
-    limit : end of the memory that belongs to the packet.
+    limit : end of the memory that belongs to the packet.  iv : GMAC's, as it stands in memory; outbound not read from
+        there, where somebody might have written since.
     False: a header can't be covered; nothing was written.  Else `ah_restore` must follow the crypto.
     """
     cdef uint8_t *ip = w.at.ip
@@ -172,7 +173,7 @@ cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t 
     w.hi = text + covered if tail else NULL
     if shape.kind == CLASS_GMAC:
         w.mac.good = 1
-        cover_gmac(w, sa, text, covered, ah + 12, icv_len, esn)
+        cover_gmac(w, sa, text, covered, iv, icv_len, esn)
         return True
     w.cipher.good = 1
     w.mac.key = sa.key + shape.mac_ofs
@@ -183,12 +184,12 @@ cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t 
     return True
 
 
-cdef inline void cover_gmac(work_t *w, const sa_t *sa, uint8_t *text, uint32_t covered, const uint8_t *iv,
+cdef inline void cover_gmac(work_t *w, const sa_t *sa, uint8_t *text, uint32_t covered, uint64_t iv,
                             uint32_t icv_len, bint esn) noexcept nogil:
     """RFC 4543 sec. 4: IV and ICV share AH's ICV field; the nonce is salt, then IV."""
     cdef op_t *op = &w.cipher
     put_raw32(w.nonce, sa.salt)
-    put_raw64(w.nonce + 4, raw64(iv))
+    put_raw64(w.nonce + 4, iv)
     op.key = sa.key
     op.nonce = w.nonce
     op.aad = text

@@ -73,6 +73,12 @@ cdef extern from *:
         else if (n == 16) memcpy(to, from, 16);
         else memcpy(to, from, n);
     }
+    /* IVs have 8 or 16 bytes, or none */
+    static inline void ipf_copy_iv(void *to, const void *from, size_t n)
+    {
+        if (n == 8) memcpy(to, from, 8);
+        else if (n == 16) memcpy(to, from, 16);
+    }
     static inline void ipf_zero_icv(void *to, size_t n)
     {
         if (n == 12) memset(to, 0, 12);
@@ -111,5 +117,6 @@ cdef extern from *:
     void prefetch_w "ipf_prefetch_w"(const void *p) noexcept nogil
     int bytes_equal "ipf_equal"(const void *a, const void *b, size_t n) noexcept nogil
     void copy_icv "ipf_copy_icv"(void *to, const void *source, size_t n) noexcept nogil
+    void copy_iv "ipf_copy_iv"(void *to, const void *source, size_t n) noexcept nogil
     void zero_icv "ipf_zero_icv"(void *to, size_t n) noexcept nogil
     void wipe "ipf_wipe"(void *p, size_t n) noexcept nogil

@@ -10,13 +10,16 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 
-from ._bytes cimport prefetch, put_be32, put_raw32, put_raw64, raw32, raw64, swap32
+from ._bytes cimport copy_iv, prefetch, put_be32, put_raw32, put_raw64, raw32, raw64, swap32
 from ._types cimport CLASS_AEAD, CLASS_GMAC, N_STATUS, found_t, op_t, sa_t, shape_t, suite_t, table_t, work_t
 
 
 cdef inline void esp_ops(work_t *w, const sa_t *sa, const shape_t *shape, bint esn, uint8_t *esp, uint32_t esp_len,
-                         uint64_t seq) noexcept nogil:
-    """Fill w.cipher and w.mac for the ESP packet at `esp`, whose header must be in place."""
+                         uint64_t seq, const uint8_t *iv) noexcept nogil:
+    """Fill w.cipher and w.mac for the ESP packet at `esp`, whose header must be in place.
+
+    iv : outbound not the packet's memory, which somebody might have written since.
+    """
     cdef uint32_t head = 8 + shape.iv_len, icv_len = sa.icv_len, covered = esp_len - icv_len
     cdef op_t *op = &w.cipher
     op.key = sa.key
@@ -27,7 +30,7 @@ cdef inline void esp_ops(work_t *w, const sa_t *sa, const shape_t *shape, bint e
     w.mac.good = 1           # for suites without a separate ICV
     if shape.kind <= CLASS_GMAC:
         put_raw32(w.nonce, sa.salt)
-        put_raw64(w.nonce + shape.salt_len, raw64(esp + 8))     # over the salt's fourth byte where it has three
+        put_raw64(w.nonce + shape.salt_len, raw64(iv))     # over the salt's fourth byte where it has three
         op.tag = esp + covered
         op.tag_len = icv_len
         op.aad = esp
@@ -46,10 +49,10 @@ cdef inline void esp_ops(work_t *w, const sa_t *sa, const shape_t *shape, bint e
         return
     if shape.is_ctr:
         put_raw32(w.nonce, sa.salt)
-        put_raw64(w.nonce + 4, raw64(esp + 8))
+        put_raw64(w.nonce + 4, raw64(iv))
         put_be32(w.nonce + 12, 1)
     else:
-        op.nonce = esp + 8
+        copy_iv(w.nonce, iv, shape.iv_len)
     w.mac.key = sa.key + shape.mac_ofs
     w.mac.text = esp
     w.mac.text_len = covered + (4 if esn else 0)

@@ -144,11 +144,11 @@ cdef uint8_t admit_any(table_t *t, const view_t *batch, const item_t *item, work
     if status != PENDING:
         return status
     if sa.proto == IPPROTO_ESP_:
-        esp_ops(w, sa, shape, esn, w.at.esp, w.at.esp_len, seq[0])
+        esp_ops(w, sa, shape, esn, w.at.esp, w.at.esp_len, seq[0], w.at.esp + 8)
         return PENDING
     limit = batch.base + batch.slot_offset[item.index] + batch.slot_length[item.index]
     w.seq = seq[0]
-    return PENDING if ah_ops(w, sa, shape, limit, t.scratch + k * SCRATCH, False) else ST_MALFORMED
+    return PENDING if ah_ops(w, sa, shape, limit, t.scratch + k * SCRATCH, raw64(w.at.esp + 8), False) else ST_MALFORMED
 
 
 cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item_t *items, work_t *work, int n,
@@ -212,7 +212,8 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
                 icv = w.at.esp + 8 + shape.iv_len
                 copy_icv(w.ah_icv, icv, sa.icv_len)
                 zero_icv(icv, sa.icv_len)
-                usual_ah_ops(w, sa, shape, w.at.ip, w.at.total, w.ah_icv, raw64(w.at.ip), raw64(w.at.ip + 8))
+                usual_ah_ops(w, sa, shape, w.at.ip, w.at.total, w.ah_icv, raw64(w.at.ip), raw64(w.at.ip + 8),
+                             raw64(w.at.esp + 8))
         elif status == PENDING:
             w.usual = False
             sa = choose(t, head, &w.at)

@@ -34,6 +34,7 @@ cdef enum:
     NIC_HINT_TUNNEL = 0x20
     NIC_HINT_TRANSPORT = 0x40
     NIC_MATCH_SRC = 0x80      # received packets must have the SA's source address
+    NIC_USUAL = 0x100         # a SA with an AEAD alone, without ESN or UDP: most sends go a short way
 
 cdef enum:
     # nic_bundle_t.forms: where its SAs may stand in a packet

@@ -17,7 +17,7 @@ from ._nic_lso cimport complete_large_sends, cutting_t, has_large_send, large_t,
 from ._nic_rx cimport receive_batch
 from ._nic_tx cimport send_batch
 from ._sad cimport CoreSAD, cast_sa, delete_sa, mould_of
-from ._types cimport SA_AH, SA_ESN, SA_OUTBOUND, sa_t, table_t, view_t
+from ._types cimport CLASS_AEAD, SA_AH, SA_ESN, SA_OUTBOUND, sa_t, shape_t, table_t, view_t
 from ._window cimport window_words
 
 from collections import deque
@@ -181,6 +181,8 @@ cdef class NicTable:
                     b.ah = index
                 else:
                     b.esp = index
+            if b.forms & OUTER_PLAIN and not b.ah and _usual(&self.sad.table, &self.sad.table.sas[b.esp - 1]):
+                b.flags |= NIC_USUAL
             for handle, high in zip(handles, seq_hi):
                 s = &self.sad.table.sas[<uint32_t> <int64_t> handle - 1]
                 self._attach(s, number)
@@ -318,6 +320,11 @@ cdef sum_caps_t _sum_caps(sums) except *:
 
 cdef uint32_t _encapsulation(offload) except? 0:
     return 0xFFFFFFFFU if offload.encapsulation is None else offload.encapsulation
+
+
+cdef bint _usual(const table_t *t, const sa_t *esp) noexcept:
+    cdef const shape_t *shape = &t.suites[esp.suite].shape
+    return shape.kind == CLASS_AEAD and not shape.is_ccm and not esp.flags & SA_ESN
 
 
 cdef void _flag(nic_bundle_t *b, uint32_t flag, bint on) noexcept:

@@ -30,12 +30,12 @@ cdef struct layer_t:
 
 # One frame on its way through the rounds
 cdef struct tx_t:
+    uint8_t *frame            # of `send_usual`'s this, length and nbl alone are set
+    int64_t length
+    int64_t nbl
     layer_t layers[LAYERS]
     uint32_t left             # a bit a layer still to do
-    uint8_t *frame
-    int64_t length
     const uint8_t *limit
-    int64_t nbl
     uint8_t *ip               # outermost header
     uint8_t *data             # what the innermost header in front of it protects
     uint32_t data_len
@@ -46,25 +46,48 @@ cdef struct tx_t:
 
 # What is asked for one NET_BUFFER_LIST
 cdef struct wish_t:
+    uint64_t handle           # slot 1
+    uint64_t tunnel           # slot 11
     nic_bundle_t *inner       # transport layer of a transport-over-tunnel packet, or NULL
     nic_bundle_t *outer       # the only one of all others
     uint64_t checksum         # slot 0
     uint32_t header           # slot 12
     bint cut                  # its frames are segments of large sends
     bint cross_check          # slot 12 is about its only frame
+    bint usual                # a NIC_USUAL may go the short way
 
 
 cdef inline bint usable(const nic_bundle_t *b) noexcept nogil:
     return b != NULL and (b.flags & (NIC_ON | NIC_OUTBOUND)) == (NIC_ON | NIC_OUTBOUND)
 
 
-cdef inline bint understand(const nic_t *nic, const uint64_t *oob, int64_t n, int64_t i, wish_t *wish) noexcept nogil:
-    """Read a list's words; False if it can't be sent.  Without handles `wish.outer` is NULL."""
-    cdef uint64_t handle = oob[ROW_IPSEC * n + i], tunnel = oob[ROW_TUNNEL * n + i]
+cdef inline void no_wish(wish_t *wish) noexcept nogil:
+    wish.handle = 0
+    wish.tunnel = 0
     wish.inner = NULL
     wish.outer = NULL
+
+
+cdef inline bint understand(const nic_t *nic, const uint64_t *oob, int64_t n, int64_t i, wish_t *wish) noexcept nogil:
+    """Read a list's words; False if it can't be sent.  Without handles `wish.outer` is NULL.
+
+    wish : of the list before, whose handles are mostly this one's too.
+    """
+    cdef uint64_t handle = oob[ROW_IPSEC * n + i], tunnel = oob[ROW_TUNNEL * n + i]
     wish.checksum = oob[ROW_CHECKSUM * n + i]
     wish.header = <uint32_t> oob[ROW_HEADER * n + i]
+    if handle == wish.handle and tunnel == wish.tunnel:
+        return True
+    no_wish(wish)
+    if not name_bundles(nic, handle, tunnel, wish):
+        no_wish(wish)
+        return False
+    wish.handle = handle
+    wish.tunnel = tunnel
+    return True
+
+
+cdef inline bint name_bundles(const nic_t *nic, uint64_t handle, uint64_t tunnel, wish_t *wish) noexcept nogil:
     if not (handle | tunnel):
         return True
     if not nic.caps.send:

@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore
-from ._bytes cimport be16, be32, prefetch, raw32
+from ._bytes cimport be16, be32, prefetch, raw32, raw64
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t
@@ -223,19 +223,19 @@ cdef inline int fill(table_t *t, nic_t *nic, rx_t *p, work_t *w, sa_t *sa, int k
         aead.block = 1
         if not esp_fits(sa, &aead, &w.at):
             return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
-        esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, lo)
+        esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, lo, w.at.esp + 8)
         return READY
     if esn:
         w.seq = p.other if p.again else number(nic, &nic.sas[sa - t.sas], sa, lo)
     if sa.proto == IPPROTO_ESP_:
         if not esp_fits(sa, &suite.shape, &w.at):
             return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
-        esp_ops(w, sa, &suite.shape, esn, w.at.esp, w.at.esp_len, w.seq)
+        esp_ops(w, sa, &suite.shape, esn, w.at.esp, w.at.esp_len, w.seq, w.at.esp + 8)
         if suite.shape.is_ccm or not nic.caps.any_mode:
             memcpy(t.scratch + k * SCRATCH, w.cipher.text, w.cipher.text_len)
         return READY
     if not ah_fits(sa, &suite.shape, &w.at) or not ah_ops(
-            w, sa, &suite.shape, p.limit, t.scratch + k * SCRATCH, False):
+            w, sa, &suite.shape, p.limit, t.scratch + k * SCRATCH, raw64(w.at.esp + 8), False):
         return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
     return READY
 

@@ -17,18 +17,19 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ._ah cimport ah_coverable, ah_ops, ah_restore
-from ._bytes cimport be32, prefetch, put_be64, put_raw16, raw32
-from ._esp cimport count_refusal, esp_fits, esp_ops, seal_chunk
+from ._bytes cimport be16, be32, prefetch, put_raw16, put_raw64, raw32, raw64, swap64
+from ._esp cimport count_refusal, esp_ops, seal_chunk, usual_ops
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
-from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, OUTER_PLAIN, ROW_LARGE_SEND, nic_bundle_t, nic_t
+from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_USUAL, ROW_LARGE_SEND, nic_t
 from ._nic_checksum cimport CAN_IP, IP_HEADER_CHECKSUM, IS_IPV4, header_checksum, transport_checksum
 from ._nic_iv cimport write_iv
 from ._nic_lso cimport ask_ahead, cut_first, cut_list, cut_next, cutting_t, large_t, segments_of
-from ._nic_plan cimport AH_LAYERS, LAYERS, layer_t, plan, tx_t, understand, wish_t
+from ._nic_plan cimport AH_LAYERS, LAYERS, layer_t, no_wish, plan, tx_t, understand, wish_t
 from ._nic_sent cimport adopt, draft_numbers, draft_run, draft_t, follow, forget, fresh, lowest, use_numbers
+from ._protect cimport count, uncount
 from ._types cimport (
-    CHUNK, CHUNK_ONE_PASS, CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SA_ESN, SCRATCH, ST_CRYPTO_FAILED,
+    CHUNK, CHUNK_ONE_PASS, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SA_ESN, SCRATCH, ST_CRYPTO_FAILED,
     found_t, sa_t, shape_t, table_t, view_t, work_t,
 )
 from ._window cimport window_mark
@@ -161,72 +162,45 @@ cdef bint send_run(table_t *t, nic_t *nic, cutting_t *cutting, const large_t *bi
 
 cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t at, bint raw, const wish_t *wish,
                             burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
-    """One IPv4 frame with ESP alone, without ESN: most frames of most users.
+    """One IPv4 frame of a NIC_USUAL: most frames of most users.
 
     False: it is not that, or not good, and nothing was written; the long way comes to the same.
     """
-    cdef const nic_bundle_t *b = wish.outer
     cdef tx_t *tx = &burst.frames[burst.n]
     cdef work_t *w = &t.work[burst.n]
+    cdef sa_t *sa = &t.sas[wish.outer.esp - 1]
     cdef uint8_t *frame = batch.base + batch.offset[at]
     cdef int64_t length = batch.length[at]
-    cdef uint32_t encapsulation
-    cdef ip_t ip
-    cdef sa_t *sa
+    cdef uint32_t encapsulation, esp_len, trailer, icv_len = sa.icv_len
+    cdef uint64_t seq, iv, top = sa.seq, prefix = sa.word[0]
     cdef uint8_t *esp
-    cdef uint8_t *end
-    cdef uint64_t seq
-    cdef const shape_t *shape
-    cdef shape_t aead
-    cdef int offset
-    if b.ah or wish.inner != NULL or not b.forms & OUTER_PLAIN or nic.options.host_iv or not nic.caps.any_mode:
-        return False
-    if wish.checksum or wish.cross_check and wish.header:
-        return False
-    sa = &t.sas[b.esp - 1]
-    offset = ip_offset(frame, length, raw, &encapsulation)
-    if offset < 0 or sa.flags & SA_ESN:
+    cdef ip_t ip
+    cdef int offset = ip_offset(frame, length, raw, &encapsulation)
+    if offset < 0 or not encapsulation & nic.caps.encapsulation4 or not ip4_plain(frame + offset, length - offset, &ip):
         return False
     esp = frame + offset + 20
-    if not encapsulation & nic.caps.encapsulation4 or not ip4_plain(frame + offset, length - offset, &ip):
+    esp_len = ip.total - 20
+    if ip.proto != IPPROTO_ESP_ or esp_len < 18 + icv_len or raw32(esp) != sa.spi_be:
         return False
-    shape = &t.suites[sa.suite].shape
-    w.at.ip = frame + offset
-    w.at.esp = esp
-    w.at.esp_len = ip.total - 20
-    w.at.total = ip.total
-    w.at.version = 4
-    if ip.proto != IPPROTO_ESP_ or not esp_fits(sa, shape, &w.at) or raw32(esp) != sa.spi_be:
+    trailer = be16(esp + esp_len - icv_len - 2)
+    if trailer >> 8 > esp_len - icv_len - 18 or wish.header & 0xFFFF and trailer != wish.header & 0xFFFF:
         return False
-    end = esp + w.at.esp_len - sa.icv_len
     seq = be32(esp + 4)
-    if (end - 2)[0] > <uint32_t> (end - esp) - 10 - shape.iv_len:
+    if seq <= top and not fresh(sa.ring, sa.ring_mask, sa.window_size, top, seq):
         return False
-    if not fresh(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
-        return False
+    iv = swap64(seq ^ prefix)
     w.sa = sa
     w.suite = sa.suite
-    w.seq = seq
+    w.usual = True
     w.status = PENDING
-    if shape.kind == CLASS_AEAD and not shape.is_ccm:
-        # with most questions answered
-        aead.kind = CLASS_AEAD
-        aead.iv_len = 8
-        aead.salt_len = 4
-        put_be64(esp + 8, seq ^ sa.word[0])
-        esp_ops(w, sa, &aead, False, esp, w.at.esp_len, seq)
-    elif write_iv(t, nic, sa, seq, shape, esp + 8, False):
-        esp_ops(w, sa, shape, False, esp, w.at.esp_len, seq)
-    else:
-        return False
-    sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
-    tx.left = 4
-    tx.layers[2].udp = NULL
+    w.at.total = ip.total
+    usual_ops(w, sa, icv_len, esp, esp_len, iv)
+    put_raw64(esp + 8, iv)
+    sa.seq = window_mark(sa.ring, sa.ring_mask, top, seq)
+    count(sa, ip.total)
     tx.frame = frame
     tx.length = length
     tx.nbl = nbl
-    tx.ip = w.at.ip
-    tx.ip_checksum = False
     burst.n += 1
     if burst.n == t.chunk:
         seal_burst(t, nic, burst, status)
@@ -245,8 +219,9 @@ cdef inline bint send_list(table_t *t, nic_t *nic, const view_t *batch, int64_t 
     wish.cross_check = high - low == 1 and not wish.cut
     if high - low > 1 or wish.cut:
         return send_several(t, nic, batch, low, high, raw, wish, burst, nbl, status)
-    if send_usual(t, nic, batch, low, raw, wish, burst, nbl, status):
-        return True
+    if wish.usual and wish.outer.flags & NIC_USUAL and wish.inner == NULL and not wish.checksum:
+        if send_usual(t, nic, batch, low, raw, wish, burst, nbl, status):
+            return True
     tx = &burst.frames[burst.n]
     if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not use_numbers(tx):
         return False
@@ -276,25 +251,31 @@ cdef inline bint fill(table_t *t, nic_t *nic, tx_t *tx, work_t *w, int k) noexce
     cdef layer_t *layer = &tx.layers[lowest(tx.left)]
     cdef const shape_t *shape
     cdef sa_t *sa = layer.sa
-    cdef uint8_t *iv
+    cdef uint8_t iv[16]
     shape = &t.suites[sa.suite].shape
-    iv = layer.at.esp + 8
     w.at = layer.at
     w.sa = sa
     w.suite = sa.suite
     w.seq = layer.seq
+    w.usual = False
     w.status = PENDING
-    if not write_iv(t, nic, sa, layer.seq, shape, iv, tx.cut):
+    if not write_iv(t, nic, sa, layer.seq, shape, layer.at.esp + 8, tx.cut, iv):
         return False
     if sa.proto == IPPROTO_AH_:
-        return ah_ops(w, sa, shape, tx.limit, t.scratch + k * SCRATCH, True)
-    esp_ops(w, sa, shape, (sa.flags & SA_ESN) != 0, layer.at.esp, layer.at.esp_len, layer.seq)
+        return ah_ops(w, sa, shape, tx.limit, t.scratch + k * SCRATCH, raw64(iv) if shape.iv_len else 0, True)
+    esp_ops(w, sa, shape, (sa.flags & SA_ESN) != 0, layer.at.esp, layer.at.esp_len, layer.seq, iv)
     return True
 
 
 cdef inline bint sealed(table_t *t, nic_t *nic, tx_t *tx, work_t *w) noexcept nogil:
     """After the crypto of a layer; False if the library failed."""
-    cdef layer_t *layer = &tx.layers[lowest(tx.left)]
+    cdef layer_t *layer
+    if w.usual:
+        # it did: the others have been passed over
+        uncount(w.sa, w.at.total)
+        count_refusal(w.sa, ST_CRYPTO_FAILED)
+        return False
+    layer = &tx.layers[lowest(tx.left)]
     tx.left &= tx.left - 1
     if w.sa.proto == IPPROTO_AH_:
         ah_restore(w, t.suites[w.suite].shape.iv_len, True)
@@ -330,6 +311,7 @@ cdef void lose(tx_t *tx, uint32_t *status) noexcept nogil:
 cdef void seal_burst(table_t *t, nic_t *nic, burst_t *burst, uint32_t *status) noexcept nogil:
     """Take the chunk through all its layers."""
     cdef tx_t *tx
+    cdef work_t *w
     cdef int k, before, m = burst.n
     burst.n = 0
     while m:
@@ -337,8 +319,11 @@ cdef void seal_burst(table_t *t, nic_t *nic, burst_t *burst, uint32_t *status) n
         before = m
         m = 0
         for k in range(before):
+            w = &t.work[k]
+            if w.usual and w.cipher.good:
+                continue
             tx = &burst.frames[k]
-            if not sealed(t, nic, tx, &t.work[k]):
+            if not sealed(t, nic, tx, w):
                 lose(tx, status)
             elif tx.left:
                 m += stage(t, nic, burst, tx, m, status)
@@ -359,7 +344,9 @@ cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first
     cdef int64_t i, low, high
     cdef bint sent
     burst.n = 0
+    no_wish(&wish)
     wish.cut = False
+    wish.usual = nic.caps.any_mode and not nic.options.host_iv and not nic.options.strict_offsets
     for i in range(n):
         if cutting != NULL:
             cutting.out_first[i + 1] = batch.n

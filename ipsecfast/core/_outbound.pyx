@@ -55,7 +55,7 @@ cdef bint usual_ah(work_t *w, sa_t *sa, const shape_t *shape, uint8_t *old_ip, i
     """The same for AH."""
     cdef ip_t ip
     cdef plan_t p
-    cdef uint64_t seq = sa.seq + 1, first, second
+    cdef uint64_t seq = sa.seq + 1, iv = swap64(seq ^ sa.word[0]), first, second
     cdef uint32_t dst
     cdef uint8_t *start
     if not ip4_plain(old_ip, length, &ip) or exhausted(sa):
@@ -78,9 +78,9 @@ cdef bint usual_ah(work_t *w, sa_t *sa, const shape_t *shape, uint8_t *old_ip, i
     w.at.proto = IPPROTO_AH_
     ip4_words(old_ip, p.total, IPPROTO_AH_, &first, &second, &dst)
     put_raw32(start + 16, dst)
-    ah_header(sa, shape, &p, start + 20, seq, NULL)
+    ah_header(sa, shape, &p, start + 20, seq, iv)
     count(sa, p.total)
-    usual_ah_ops(w, sa, shape, start, p.total, start + 32 + shape.iv_len, first, second)
+    usual_ah_ops(w, sa, shape, start, p.total, start + 32 + shape.iv_len, first, second, iv)
     return True
 
 

@@ -1,13 +1,13 @@
 # One outbound packet's lengths, numbers and headers: what `protect_any`, the short ways and bundles share.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from ._ah cimport ah_len_for
-from ._bytes cimport little64, put_be32, put_be64, put_raw16, put_raw32, put_raw64
+from ._bytes cimport little64, put_be32, put_raw16, put_raw32, put_raw64
 from ._ip cimport FRAG_NONE, ip_head, ip_parse, ip_t
 from ._types cimport (
-    IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_, IV_COUNTER, PENDING,
+    IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_, PENDING,
     SA_AH, SA_ESN, SA_HAS_ADDRESS, SA_TUNNEL, SA_UDP, SA_V6, ST_FRAGMENT, ST_MALFORMED, ST_NO_ROOM, ST_OK,
     sa_t, shape_t, table_t, verdict_t, view_t, work_t,
 )
@@ -96,6 +96,11 @@ cdef inline void count(sa_t *sa, uint32_t total) noexcept nogil:
     sa.bytes += total
 
 
+cdef inline void uncount(sa_t *sa, uint32_t total) noexcept nogil:
+    sa.packets -= 1
+    sa.bytes -= total
+
+
 cdef inline void trailer(uint8_t *data, const plan_t *plan, uint8_t icv_len) noexcept nogil:
     """TFC padding of zeros, padding 1, 2, 3, ..., pad length, next header (RFC 4303 sec. 2.4 to 2.7)."""
     cdef uint64_t word
@@ -118,8 +123,8 @@ cdef inline void trailer(uint8_t *data, const plan_t *plan, uint8_t icv_len) noe
 
 
 cdef inline void ah_header(const sa_t *sa, const shape_t *shape, const plan_t *p, uint8_t *ah, uint64_t seq,
-                           const uint8_t *iv) noexcept nogil:
-    """RFC 4302 sec. 2; ICV and padding are zeros."""
+                           uint64_t iv) noexcept nogil:
+    """RFC 4302 sec. 2; ICV and padding are zeros.  iv : GMAC's, as it stands in memory."""
     cdef uint32_t at = 12
     ah[0] = p.next_header
     ah[1] = <uint8_t> (p.head // 4 - 2)
@@ -129,10 +134,8 @@ cdef inline void ah_header(const sa_t *sa, const shape_t *shape, const plan_t *p
     while at < p.head:
         put_raw32(ah + at, 0)
         at += 4
-    if iv != NULL:
-        memcpy(ah + 12, iv, shape.iv_len)
-    elif shape.iv_kind == IV_COUNTER:
-        put_be64(ah + 12, seq ^ sa.word[0])
+    if shape.iv_len:
+        put_raw64(ah + 12, iv)
 
 
 cdef inline bint parse(const sa_t *sa, const uint8_t *old_ip, int64_t length, ip_t *ip) noexcept nogil:

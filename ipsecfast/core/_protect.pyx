@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
 from ._ah cimport ah_coverable, ah_ops, ah_restore
-from ._bytes cimport be16, be32, put_be16, put_be32, put_be64, put_raw16, put_raw32, raw32
+from ._bytes cimport be16, be32, copy_iv, put_be16, put_be32, put_be64, put_raw16, put_raw32, put_raw64, raw32, raw64
 from ._esp cimport count_refusal, esp_ops
 from ._ip cimport ip4_move, ip6_move, ip_t, ip_tos, udp6_checksum
 from ._types cimport (
@@ -101,28 +101,36 @@ cdef bint random_iv(table_t *t, uint8_t *out, uint32_t n) noexcept nogil:
     return True
 
 
-cdef inline bint esp_header(table_t *t, const sa_t *sa, const shape_t *shape, uint8_t *esp, uint64_t seq,
-                            const uint8_t *iv) noexcept nogil:
-    """SPI, sequence number and IV; False if there is no randomness to be had."""
-    put_raw32(esp, sa.spi_be)
-    put_be32(esp + 4, <uint32_t> seq)
-    if iv != NULL:
-        memcpy(esp + 8, iv, shape.iv_len)
+cdef inline bint new_iv(table_t *t, const sa_t *sa, const shape_t *shape, uint64_t seq, const uint8_t *given,
+                        uint8_t *iv) noexcept nogil:
+    """The IV of packet `seq`, or the one that is given; False if there is no randomness to be had."""
+    if given != NULL:
+        memcpy(iv, given, shape.iv_len)
     elif shape.iv_kind == IV_COUNTER:
-        put_be64(esp + 8, seq ^ sa.word[0])
+        put_be64(iv, seq ^ sa.word[0])
     elif shape.iv_kind == IV_RANDOM:
-        return random_iv(t, esp + 8, shape.iv_len)
+        return random_iv(t, iv, shape.iv_len)
+    else:
+        put_raw64(iv, 0)
     return True
 
 
+cdef inline void esp_header(const sa_t *sa, const shape_t *shape, uint8_t *esp, uint64_t seq,
+                            const uint8_t *iv) noexcept nogil:
+    put_raw32(esp, sa.spi_be)
+    put_be32(esp + 4, <uint32_t> seq)
+    copy_iv(esp + 8, iv, shape.iv_len)
+
+
 cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shape, uint32_t flags, const ip_t *ip,
-                            uint8_t *old_ip, uint8_t *low, int64_t room, const uint8_t *iv, uint64_t given,
+                            uint8_t *old_ip, uint8_t *low, int64_t room, const uint8_t *given_iv, uint64_t given,
                             uint8_t *scratch) noexcept nogil:
     """Everything between parse and cipher: PENDING or a refusal.
 
     given : the packet's number if it is reserved already, else 0.
     """
     cdef uint64_t seq = given
+    cdef uint8_t iv[16]
     cdef plan_t p
     cdef uint8_t *esp
     cdef uint8_t status = sized(sa, shape, old_ip, ip, flags, &p)
@@ -134,6 +142,8 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
         return ST_NO_ROOM
     if not given and not number(sa, &seq):
         return ST_SEQ_EXHAUSTED
+    if not new_iv(t, sa, shape, seq, given_iv, iv):
+        return ST_CRYPTO_FAILED
     place(low, low + room, p.hdr_len + p.udp_len + p.head, &p, flags)
     if flags & SA_TUNNEL:
         outer_header(sa, &p, flags, seq)
@@ -152,14 +162,13 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
         w.at.esp = esp + 4
         w.at.esp_len = p.esp_len - 4
         w.at.proto = IPPROTO_AH_
-        ah_header(sa, shape, &p, esp, seq, iv)
-        ah_ops(w, sa, shape, low + room, scratch, True)
+        ah_header(sa, shape, &p, esp, seq, raw64(iv))
+        ah_ops(w, sa, shape, low + room, scratch, raw64(iv), True)
         count(sa, p.total)
         return PENDING
     trailer(p.data, &p, sa.icv_len)
-    if not esp_header(t, sa, shape, esp, seq, iv):
-        return ST_CRYPTO_FAILED
-    esp_ops(w, sa, shape, (flags & SA_ESN) != 0, esp, p.esp_len, seq)
+    esp_header(sa, shape, esp, seq, iv)
+    esp_ops(w, sa, shape, (flags & SA_ESN) != 0, esp, p.esp_len, seq, iv)
     count(sa, p.total)
     return PENDING
 
@@ -191,8 +200,7 @@ cdef uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
             if w.sa.flags & SA_UDP and w.at.version == 6:
                 udp6_checksum(w.at.ip, w.at.ip + w.at.hdr_len, w.at.total - w.at.hdr_len)
             return ST_OK
-    w.sa.packets -= 1
-    w.sa.bytes -= w.at.total
+    uncount(w.sa, w.at.total)
     return ST_CRYPTO_FAILED
 
 
