@@ -83,7 +83,8 @@ class DatapathOptions:
     iv : ``"nic"``: the NIC makes the IVs; ``"host"``: it uses the bytes in the packet, and refuses an all-zero or a
         repeated IV of a counter mode.  Segments of a large send get the NIC's in both.
     iv_generator : callable (n bytes) -> bytes for tests that must be reproducible; None: the provider's generator.
-        It must not call the card that calls it: both calls then raise RuntimeError.
+        It must not call the card that calls it: both calls then raise RuntimeError.  Nor may it wait for a thread that
+        does, for that one waits as any other caller does until the card is free: neither would end.
     plaintext_without_offload : a send that names an SA while IPsec offload is off for both families goes out
         unprotected, as one page says; False: it fails.
     strict_offsets : offsets in slot 12 that are not where the header is fail a send with one IPsec payload.
