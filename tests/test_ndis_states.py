@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from helpers import keyed
 from nic_host import esp4, frame, ip, room, sealed, tcp_segment
+from nic_large import MSS, STREAM, V2, V6, large, tcp_offset
 from nic_model import datagram
 from nic_oids import (
     ABORTED,
@@ -42,7 +43,6 @@ from nic_oids import (
     wanted,
     words,
 )
-from test_nic_lso import MSS, STREAM, V2, V6, large, tcp_offset
 
 from ipsecfast.ndis import (
     IPSEC_OFFLOAD_V2_DELETE_SA,

@@ -10,8 +10,8 @@ import pytest
 from helpers import ipv4
 from nic_cards import CBC, GCM, INNER, esp_frame
 from nic_host import FAILURE, SUCCESS, esp4, frame, lists
+from nic_large import STREAM, V2, large, tcp_offset
 from nic_oids import add, card, delete, encapsulation, parameters, small
-from test_nic_lso import STREAM, V2, large, tcp_offset
 
 from ipsecfast.ndis import Datapath, DatapathCapabilities, DatapathOptions, Miniport, NblBatch
 

@@ -24,7 +24,7 @@ from nic_host import (
     send_one,
     tcp_segment,
 )
-from test_nic_lso import MSS, V2, check_segments, large, tcp_offset
+from nic_large import MSS, V2, check_segments, large, tcp_offset
 
 from ipsecfast.ndis import Checksum
 
