@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from helpers import keyed
 from nic_host import esp4, frame, ip, room, sealed, tcp_segment
+from nic_large import MSS, STREAM, V2, V6, large, tcp_offset
 from nic_model import datagram
 from nic_oids import (
     ABORTED,
@@ -42,12 +43,12 @@ from nic_oids import (
     wanted,
     words,
 )
-from test_nic_lso import MSS, STREAM, V2, V6, large, tcp_offset
 
 from ipsecfast.ndis import (
     IPSEC_OFFLOAD_V2_DELETE_SA,
     NDIS_OFFLOAD,
     AdapterState,
+    Checksum,
     Lso,
     Miniport,
     NblBatch,
@@ -384,6 +385,35 @@ def test_receive_checksums_follow_keywords_and_encapsulation() -> None:
     assert sums()[0] == ip_good | tcp_bad and sums()[4] == ip_good  # no transmit checksum, no coexistence flag
     assert parameters(made, IPv4Checksum=1) == SUCCESS and sums()[0] == tcp_bad
     assert encapsulation(made, ipv4=2, ipv6=2) == SUCCESS and sums() == good
+
+
+def test_transmit_checksums_follow_keywords_and_encapsulation() -> None:
+    limits = {
+        "ipv4_transmit": Checksum(encapsulation=0x6),
+        "ipv6_transmit": Checksum(tcp_options=False, extensions=False),
+    }
+    made = card(
+        hardware=replace(profile("full"), **limits), registry=Registry({"*TCPChecksumOffloadIPv6": 2}), on=False
+    )
+    on4, on6 = (getattr(made.datapath.capabilities, f"checksum_send_ipv{v}") for v in (4, 6))
+    assert on4 == Checksum(encapsulation=0x6)
+    assert on6 == Checksum(False, False, True, False, False, encapsulation=0x1E)  # *TCPChecksumOffloadIPv6: receive
+    plain = ip(4, tcp_segment(4, b"data", seed_len=True), 6)
+    ethernet = frame(plain)
+    snap = ethernet[:12] + (len(plain) + 8).to_bytes(2, "big") + b"\xaa\xaa\3\0\0\0\x08\0" + plain
+
+    def done(one: bytes) -> bool:
+        batch = NblBatch.from_frames([one])
+        batch.checksum[:] = 1 | 4  # IPv4, TCP
+        assert made.send(batch).ok == 1
+        return batch.frames.to_packets() != [one]
+
+    assert done(ethernet) and not done(snap)  # before any OID_OFFLOAD_ENCAPSULATION
+    assert parameters(made, TCPIPv4Checksum=3) == SUCCESS and not done(ethernet)  # 3: receive
+    assert parameters(made, TCPIPv4Checksum=4) == SUCCESS and done(ethernet)
+    assert encapsulation(made, ipv4=1, ipv6=2, kind=0x10) == SUCCESS and not done(ethernet) and not done(snap)
+    assert encapsulation(made, ipv4=1, ipv6=1) == SUCCESS and done(ethernet) and not done(snap)
+    assert encapsulation(made, ipv4=2, ipv6=0) == SUCCESS and not done(ethernet)
 
 
 @pytest.mark.parametrize("version", [4, 6])

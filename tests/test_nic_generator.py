@@ -1,7 +1,8 @@
-"""A generator of IVs must not call the card that it makes them for; other cards, and other threads, it may."""
+"""A generator of IVs must not call the card that it makes them for; other cards it may, and other threads wait."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from helpers import ipv4
 from nic_cards import CBC, GCM, INNER, esp_frame
 from nic_host import FAILURE, SUCCESS, esp4, frame, lists
+from nic_large import STREAM, V2, large, tcp_offset
 from nic_oids import add, card, delete, encapsulation, parameters, small
-from test_nic_lso import STREAM, V2, large, tcp_offset
 
 from ipsecfast.ndis import Datapath, DatapathCapabilities, DatapathOptions, Miniport, NblBatch
 
@@ -158,3 +159,22 @@ def test_an_error_of_the_generators_own_still_fails_the_send() -> None:
     nic = Datapath(DatapathOptions(iv_generator=fails), capacity=4)
     handle = nic.add_bundle("outbound", [CBC])
     assert nic.send(lists([[esp_frame(CBC)]], ipsec=handle)).status.tolist() == [FAILURE]
+
+
+def test_another_thread_waits_while_the_generator_runs() -> None:
+    """It has nothing to do with it, as far as can be seen: it is served when the card is free, and does not fail."""
+    generator = Generator()
+    nic = Datapath(DatapathOptions(iv_generator=generator), capacity=4)
+    handle = nic.add_bundle("outbound", [CBC])
+    served: list[int] = []
+    other = threading.Thread(target=lambda: served.append(nic.statistics(handle)[0].packets))
+
+    def call() -> None:
+        other.start()
+        other.join(0.2)
+        assert other.is_alive() and not served
+
+    generator.call = call
+    assert nic.send(lists([[esp_frame(CBC)]], ipsec=handle)).status.tolist() == [SUCCESS]
+    other.join()
+    assert served == [1] and not generator.caught

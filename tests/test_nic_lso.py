@@ -8,16 +8,14 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import by_hand
-import numpy as np
 import pytest
 from helpers import H, checksum, ipv4, ipv6, keyed
-from nic_cards import AH_SA, CBC, GCM, TUNNEL, outbound
+from nic_cards import AH_SA, GCM, TUNNEL, outbound
 from nic_cards import sender as nic
 from nic_host import (
     AH,
@@ -31,84 +29,33 @@ from nic_host import (
     frame,
     in_udp,
     ip,
-    l4_sum,
     lists,
     padded,
     room,
     scapy_opens,
     tcp_segment,
 )
+from nic_large import (
+    ACK,
+    CWR,
+    ENDS6,
+    FIN,
+    MSS,
+    PSH,
+    STREAM,
+    V2,
+    V6,
+    check_segments,
+    cut,
+    fails,
+    large,
+    no_length,
+    tcp_offset,
+)
 
-from ipsecfast import SecurityAssociation
-from ipsecfast.ndis.datapath import Datapath
 from ipsecfast.ndis.nbl import NblBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Single-key TripleDES .* is deprecated")
-
-V2, V6, FIN, PSH, CWR, ACK = 1 << 30, 1 << 31, 1, 8, 0x80, 0x10
-MSS = 1400
-STREAM = bytes(i * i >> 3 & 0xFF for i in range(65000))
-ENDS6 = {"src": "2001:db8::1", "dst": "2001:db8::2"}
-
-
-def no_length(packet: bytes) -> bytes:
-    """As version 2 has it: IPv4's Total Length is 0, and so is its checksum."""
-    return packet[:2] + b"\0\0" + packet[4:10] + b"\0\0" + packet[12:] if packet[0] >> 4 == 4 else packet
-
-
-def large(
-    version: int, sa: SecurityAssociation | None, data: bytes, *, filler: int = 0, seq: int = 1, flags: int = ACK
-) -> bytes:
-    """A large packet with ESP's header and no trailer."""
-    segment = tcp_segment(version, data, flags) + b"\xee" * filler
-    if sa is None:
-        return frame(ip(version, b"", 6) + segment)
-    head = struct.pack(">II", sa.spi, seq & 0xFFFFFFFF) + bytes(sa.enc_alg.iv_len)
-    return frame(ip(version, b"", ESP) + head + segment)
-
-
-def tcp_offset(version: int, sa: SecurityAssociation | None = None) -> int:
-    return 14 + (20 if version == 4 else 40) + (8 + sa.enc_alg.iv_len if sa else 0)
-
-
-def cut(made: Datapath, one: bytes, handle: int, word: int, pad: int = 0, **rows: int) -> list[bytes]:
-    """What the NIC sends of one large packet."""
-    batch = lists([[one]], ipsec=handle, large_send=word, header=6 | pad << 8, **rows)
-    result = made.send(batch)
-    assert result.status.tolist() == [SUCCESS] and batch.large_send.tolist() == [
-        word & V2 or payload_of(one, word, pad)
-    ]
-    assert batch.frames.to_packets() == [one]
-    return result.transmitted.to_packets()
-
-
-def payload_of(one: bytes, word: int, pad: int) -> int:
-    """Bytes of payload, for version 1's completion."""
-    at = word >> 20 & 0x3FF
-    return len(one) - at - (one[at + 12] >> 4) * 4 - pad
-
-
-def fails(made: Datapath, one: bytes | list[bytes], handle: int, word: int, header: int = 6, tunnel: int = 0) -> bool:
-    batch = lists(
-        [[one] if isinstance(one, bytes) else one], ipsec=handle, large_send=word, header=header, tunnel=tunnel
-    )
-    result = made.send(batch)
-    assert len(result.transmitted) == (0 if result.status[0] else len(result.nbl))
-    return result.status.tolist() == [FAILURE]
-
-
-def check_segments(version: int, segments: list[bytes], data: bytes, mss: int, flags: int = ACK) -> None:
-    """TCP segments in order are what `data` in pieces of `mss` bytes must be."""
-    stream, seq = b"", 1000
-    for i, segment in enumerate(segments):
-        last = i == len(segments) - 1
-        assert l4_sum(version, 6, segment) == 0
-        assert struct.unpack_from(">I", segment, 4)[0] == seq + len(stream)
-        want = flags & ~(0 if last else FIN | PSH) & ~(CWR if i else 0)
-        assert segment[13] == want
-        assert len(segment) - 20 == mss or (last and 0 < len(segment) - 20 <= mss)
-        stream += segment[20:]
-    assert stream == data
 
 
 @pytest.mark.parametrize(("encryption", "authentication", "provider"), SERVED)
@@ -237,41 +184,6 @@ def test_udp_encapsulated(version: int) -> None:
     check_segments(version, segments, STREAM[:4500], MSS)
 
 
-@pytest.mark.parametrize("sa", [replace(GCM, esn=True), replace(AH_SA, esn=True)], ids=["ESP", "AH"])
-def test_wrap_inside_a_burst_moves_the_high_half(sa: SecurityAssociation) -> None:
-    made = nic()
-    handle = outbound(made, sa, seq_hi=[5])
-    segment = tcp_segment(4, STREAM[:7000], ACK)
-    if sa.protocol == "ah":
-        packet, at = ipv4(ah_room(sa, segment, 6, 0xFFFFFFFE), proto=AH), tcp_offset(4) + 24
-    else:
-        packet, at = large(4, sa, STREAM[:7000], seq=0xFFFFFFFE)[14:], tcp_offset(4, sa)
-    sent = cut(made, frame(no_length(packet)), handle, MSS | at << 20 | V2)
-    highs = [5, 5, 6, 6, 6]
-    segments = [scapy_opens(sa, one[14:], high)[20:] for one, high in zip(sent, highs, strict=True)]
-    check_segments(4, segments, STREAM[:7000], MSS)
-    # the next send goes on in the new span, and numbers of the old one are gone
-    following = (
-        frame(ipv4(room(sa, b"x", 253, 3), proto=ESP))
-        if sa.protocol == "esp"
-        else frame(ipv4(ah_room(sa, b"x", 253, 3), proto=AH))
-    )
-    batch = lists([[following]], ipsec=handle)
-    assert made.send(batch).ok == 1
-    assert scapy_opens(sa, batch.frames.to_packets()[0][14:], 6)[20:] == b"x"
-
-
-def test_a_number_used_before_fails_the_whole_send() -> None:
-    made = nic()
-    handle = outbound(made, GCM)
-    assert made.send(lists([[frame(ipv4(room(GCM, b"x", 253, 3), proto=ESP))]], ipsec=handle)).ok == 1
-    word = MSS | tcp_offset(4, GCM) << 20 | V2
-    assert fails(made, large(4, GCM, STREAM[:5000], seq=1), handle, word)
-    assert len(cut(made, large(4, GCM, STREAM[:5000], seq=4), handle, word)) == 4
-    wrapping = large(4, GCM, STREAM[:5000], seq=0xFFFFFFFE)
-    assert fails(made, wrapping, handle, word)  # no ESN: the number would come again
-
-
 def test_nothing_of_a_failed_large_send_stays_in_the_nics_memory() -> None:
     made = nic()
     handle = outbound(made, GCM)
@@ -381,13 +293,6 @@ def test_options_in_front_and_destination_options_behind() -> None:
     check_segments(6, [text[8 : -2 - text[-2]] for text in texts], STREAM[:3000], MSS)
 
 
-def test_host_ivs_are_not_used_for_segments() -> None:
-    made = nic({"iv": "host"})
-    one = large(4, GCM, STREAM[:5000])
-    sent = cut(made, one, outbound(made, GCM), MSS | tcp_offset(4, GCM) << 20 | V2)
-    assert len({packet[42:50] for packet in sent} | {bytes(8)}) == 5
-
-
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 @pytest.mark.parametrize(
     ("encryption", "authentication", "theirs"),
@@ -427,116 +332,3 @@ def test_offset_of_zero_takes_tcp_from_the_headers() -> None:
     check_segments(
         4, [scapy_opens(GCM, sent[14:])[20:] for sent in result.transmitted.to_packets()], STREAM[:3000], MSS
     )
-
-
-@pytest.mark.parametrize(
-    "change",
-    [(38, b"\0\0\0\x09"), (23, b"\x06"), (34, b"\0\0\0\0"), (14, b"\x4f"), (50, b"\xff" * 20)],
-    ids=["seq", "protocol", "SPI", "IHL", "TCP"],
-)
-def test_headers_are_those_that_were_judged(change: tuple[int, bytes]) -> None:
-    """The host writes a frame's headers while the list in front of it gets its IVs."""
-    at, written = change
-    armed = False
-
-    def generator(n: int) -> bytes:
-        if armed:
-            start = int(batch.frames.offset[1]) + at
-            np.asarray(batch.frames.data)[start : start + len(written)] = list(written)
-        return bytes(i * 7 & 0xFF for i in range(n))
-
-    made = nic({"iv_generator": generator})
-    frames = [[large(4, sa, STREAM[:5000], seq=5)] for sa in (CBC, GCM)]
-    handles = [outbound(made, CBC), outbound(made, GCM)]
-    words = [MSS | tcp_offset(4, sa) << 20 | V2 for sa in (CBC, GCM)]
-    batch = lists(frames, ipsec=handles, large_send=words, header=6)
-    armed = True
-    result = made.send(batch)
-    assert batch.frames.to_packets()[1] != frames[1][0]
-    assert result.status.tolist() == [SUCCESS, SUCCESS]
-    sent = [one for one, of in zip(result.transmitted.to_packets(), result.nbl, strict=True) if of == 1]
-    assert [one[34:42] for one in sent] == [struct.pack(">II", GCM.spi, 5 + i) for i in range(4)]
-    check_segments(4, [scapy_opens(GCM, one[14:])[20:] for one in sent], STREAM[:5000], MSS)
-
-
-@pytest.mark.parametrize("change", [(41, 1, 200), (23, 6, ESP), (34, 0xFF, 0)], ids=["seq", "protocol", "SPI"])
-def test_a_frame_written_all_the_time_repeats_no_nonce(change: tuple[int, int, int]) -> None:
-    at, one_value, other = change
-    original = large(4, GCM, STREAM[:60000])
-    word = 4 | tcp_offset(4, GCM) << 20 | V2
-    for _ in range(8):
-        made = nic()
-        batch = lists([[original]], ipsec=outbound(made, GCM), large_send=word, header=6)
-        data, at_frame, done = np.asarray(batch.frames.data), int(batch.frames.offset[0]) + at, threading.Event()
-
-        def write(data: Any = data, to: int = at_frame, done: threading.Event = done) -> None:
-            while not done.is_set():
-                data[to] = one_value
-                data[to] = other
-
-        writer = threading.Thread(target=write)
-        writer.start()
-        try:
-            result = made.send(batch)
-        finally:
-            done.set()
-            writer.join()
-        sent = result.transmitted.to_packets()
-        assert len(sent) == (15000 if result.ok else 0)
-        assert len({packet[42:50] for packet in sent} | {bytes(8)}) == len(sent) + 1
-
-
-def test_only_a_wrap_of_its_own_moves_the_high_half() -> None:
-    """A large send of an older span stays in it, wherever the window's top is by then."""
-    sa = replace(GCM, esn=True)
-    made = nic()
-    handle = outbound(made, sa, seq_hi=[1])
-    word = 1000 | tcp_offset(4, sa) << 20 | V2
-    assert len(cut(made, large(4, sa, STREAM[:10000], seq=0xFFFFFFFA), handle, word)) == 10
-    made.update(handle, "esp", sa.spi, 1)
-    assert len(cut(made, large(4, sa, STREAM[:3000], seq=0xFFFFFF00), handle, word)) == 3
-    batch = lists([[frame(ipv4(room(sa, b"x", 253, 0xFFFFFF80), proto=ESP))]], ipsec=handle)
-    assert made.send(batch).ok == 1
-    assert scapy_opens(sa, batch.frames.to_packets()[0][14:], 1)[20:] == b"x"
-
-
-def test_no_nonce_twice_under_a_key() -> None:
-    """Single frames, large sends over the wrap, UPDATE back and forth, ADD again: whatever goes out has a new IV."""
-    sa = replace(GCM, esn=True)
-    made = nic()
-    handles = [outbound(made, sa)]
-    used: list[bytes] = []
-    refused = 0
-
-    def sends(frames: list[list[bytes]], word: int = 0) -> int:
-        nonlocal refused
-        result = made.send(lists(frames, ipsec=handles[-1], large_send=word, header=6 if word else 0))
-        refused += len(frames) - result.ok
-        used.extend(packet[42:50] for packet in result.transmitted.to_packets())
-        return result.ok
-
-    def singles(seqs: range) -> int:
-        return sends([[frame(ipv4(room(sa, b"x", 253, seq), proto=ESP))] for seq in seqs])
-
-    def several(seqs: range) -> int:
-        return sends([[frame(ipv4(room(sa, b"x", 253, seq), proto=ESP)) for seq in seqs]])
-
-    def run(seq: int) -> int:
-        return sends([[large(4, sa, STREAM[:8000], seq=seq)]], 1000 | tcp_offset(4, sa) << 20 | V2)
-
-    end = 1 << 32
-    assert (singles(range(end - 40, end - 20)), run(end - 20), run(end - 4)) == (20, 1, 1)
-    assert (singles(range(10)), run(2), several(range(2, 20))) == (6, 0, 0)  # 0 to 3 went out behind the wrap
-    assert (several(range(10, 20)), run(20)) == (1, 1)
-    for high in (0, 1, 0, 1, 2, 1, 0, 2):
-        made.update(handles[-1], "esp", sa.spi, high)
-        for seq in (end - 44, end - 30, end - 12, end - 3, 0, 17, 24, 30):
-            run(seq)
-            singles(range(seq - 3, seq + 6))
-            several(range(seq + 1, seq + 4))
-        # the same SA once more: a handle more, and not a new life
-        handles.append(outbound(made, sa, seq_hi=[high // 2]))
-        assert singles(range(end - 40, end - 20)) == 0 or high // 2 == 1
-        run(end - 8)
-    assert refused > 100 and len(used) > 150
-    assert len(set(used)) == len(used)

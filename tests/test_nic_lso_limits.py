@@ -10,7 +10,7 @@ from helpers import H, ipv4, ipv6
 from nic_cards import AH_SA, CBC, GCM, outbound
 from nic_cards import sender as nic
 from nic_host import AH, ESP, FAILURE, SUCCESS, ah_room, frame, ip, lists, room, scapy_opens, tcp_segment
-from test_nic_lso import ACK, MSS, STREAM, V2, V6, cut, fails, large, no_length, tcp_offset
+from nic_large import ACK, MSS, STREAM, V2, V6, cut, fails, large, no_length, tcp_offset
 
 from ipsecfast.ndis import Datapath, DatapathOptions, Lso, NblBatch, NdisStatus
 

@@ -81,6 +81,37 @@ def test_mode_that_is_off_sets_no_word_at_all() -> None:
     assert got.word == DONE
 
 
+@pytest.mark.parametrize("esn", [False, True])
+@pytest.mark.parametrize("off", ["transport", "tunnel"])
+def test_mode_that_is_off_counts_nothing(off: str, esn: bool) -> None:
+    """Neither packets, bytes, nor the highest number, of ESP and AH in front of it; what is served or fails does."""
+    gcm, inner, ah = (replace(sa, esn=esn) for sa in (GCM, INNER, AH_SA))
+    made = receiver(gcm, (inner, ah), **{off: False})
+    handles = list(made._by_handle)
+
+    def counters() -> list[Any]:
+        return [one for handle in handles for one in made.statistics(handle)]
+
+    def sent(mode: str, seq: int) -> list[bytes]:
+        data, proto = (b"data", 253) if mode == "transport" else (INSIDE, IPIP)
+        both = ah_sealed(ah, sealed(inner, data, proto, seq), ESP, seq)
+        return [frame(ipv4(sealed(gcm, data, proto, seq), proto=ESP)), frame(both)]
+
+    on = "tunnel" if off == "transport" else "transport"
+    untouched = sent(off, 7000)
+    before = counters()
+    assert_untouched(made, *untouched)
+    assert counters() == before
+    served = sent(on, 5)
+    for got in receive(made, *untouched, *served, *sent(off, 9000))[2:4]:
+        assert got.word == DONE
+    whole = [len(one) - 14 for one in (served[0], served[1], served[1])]
+    assert [(one.packets, one.bytes, one.seq) for one in counters()] == [(1, n, 5) for n in whole]
+    bad = frame(ah_sealed(ah, flipped(sealed(inner, INSIDE, IPIP, 6)), ESP, 6))
+    assert receive(made, bad)[0].word == DONE | (5 if off == "transport" else 3) << 16
+    assert [(one.packets, one.seq) for one in counters()] == [(1, 5), (1, 5), (2, 6)]
+
+
 @pytest.mark.parametrize("off", ["transport", "tunnel"])
 def test_mode_of_ah_that_is_off(off: str) -> None:
     sent = {"transport": frame(ah_sealed(AH_SA, b"data", 253)), "tunnel": frame(ah_sealed(AH_SA, INSIDE, IPIP))}

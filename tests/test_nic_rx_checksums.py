@@ -231,6 +231,23 @@ def test_receive_checksums_that_can_not_be_told() -> None:
     assert results(made, frame(ipv4(datagram + b"more", proto=17))) == [IP_GOOD | UDP_GOOD]
 
 
+@pytest.mark.parametrize("tfc", [bytes(64), b"\xa5" * 63], ids=["zeros", "others"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_receive_checksums_in_front_of_tfc_padding(version: int, tfc: bytes) -> None:
+    """RFC 4303 sec. 2.7: UDP and IP say where they end; TCP does not, and all of the payload is its data."""
+    ends = ENDS6 if version == 6 else {}
+    gcm, tunnel = (replace(sa, **ends) for sa in (GCM, TUNNEL))
+    made, at, ipip = nic(gcm, tunnel), header_of(version), IPIP if version == 4 else 41
+    for proto in (6, 17):
+        packet = scapy_packet(version, proto)
+        for one, word in ((packet, good(version, proto)), (flipped(packet), bad(version, proto))):
+            inside = frame(ip(version, sealed(tunnel, one + tfc, ipip), ESP))
+            behind = frame(ip(version, sealed(gcm, one[at:] + tfc, proto), ESP))
+            without = frame(ip(version, sealed(gcm, one[at:], proto), ESP))
+            told = word if proto == 17 else bad(version, proto)
+            assert results(made, inside, behind, without) == [word, told, word]
+
+
 @pytest.mark.parametrize("sa", [GCM, INNER], ids=["GCM", "CBC"])
 def test_receive_checksums_change_nothing_else(sa: SecurityAssociation) -> None:
     frames = [frame(ipv4(sealed(sa, scapy_packet(4, 6)[20:], 6, n), proto=ESP)) for n in range(1, 90)]

@@ -59,7 +59,7 @@ cdef struct lso_caps_t:
     bint extensions           # with IPv4 options or IPv6 extension headers
     bint tcp_options
 
-# Receive checksums of one family (hardware.Checksum)
+# Checksums of one family and direction (hardware.Checksum)
 cdef struct sum_caps_t:
     uint32_t encapsulation    # 0: off
     bint ip
@@ -75,13 +75,12 @@ cdef struct nic_caps_t:
     uint32_t encapsulation4   # for sends
     uint32_t encapsulation6
     uint32_t udp_esp
-    uint32_t checksum
     lso_caps_t lso_v1
     lso_caps_t lso_v2_4
     lso_caps_t lso_v2_6
-    sum_caps_t sums4
-    sum_caps_t sums6
-    bint sums                 # of either family
+    sum_caps_t send_sums[2]   # IPv4, IPv6
+    sum_caps_t receive_sums[2]
+    bint sums                 # any on receive
     bint send
     bint ipv6
     bint options4

@@ -101,7 +101,6 @@ cdef class NicTable:
         c.encapsulation4 = caps.send_ipv4
         c.encapsulation6 = caps.send_ipv6
         c.udp_esp = caps.udp_esp
-        c.checksum = caps.checksum
         c.send = caps.send_ipv4 or caps.send_ipv6
         c.ipv6 = caps.ipv6
         c.options4 = caps.ipv4_options
@@ -116,9 +115,11 @@ cdef class NicTable:
         c.lso_v1 = _lso_caps(caps.lso_v1)
         c.lso_v2_4 = _lso_caps(caps.lso_v2_ipv4)
         c.lso_v2_6 = _lso_caps(caps.lso_v2_ipv6)
-        c.sums4 = _sum_caps(caps.checksum_receive_ipv4)
-        c.sums6 = _sum_caps(caps.checksum_receive_ipv6)
-        c.sums = c.sums4.encapsulation != 0 or c.sums6.encapsulation != 0
+        c.send_sums[0] = _sum_caps(caps.checksum_send_ipv4)
+        c.send_sums[1] = _sum_caps(caps.checksum_send_ipv6)
+        c.receive_sums[0] = _sum_caps(caps.checksum_receive_ipv4)
+        c.receive_sums[1] = _sum_caps(caps.checksum_receive_ipv6)
+        c.sums = c.receive_sums[0].encapsulation != 0 or c.receive_sums[1].encapsulation != 0
         c.tcp = caps.tcp_coexistence
         c.udp = caps.udp_coexistence
 

@@ -5,8 +5,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from ._bytes cimport put_raw16, sum_fold
 from ._checksum cimport sum_bytes
 from ._ip cimport ip_parse, ip_t, sum_words
-from ._nic cimport nic_t
-from ._nic_parse cimport names_ip
+from ._nic cimport nic_t, sum_caps_t
+from ._nic_parse cimport find_l4, l4_t, names_ip, sums_of
 
 cdef enum:
     # slot 0, transmit
@@ -15,12 +15,6 @@ cdef enum:
     TCP_CHECKSUM = 0x04
     UDP_CHECKSUM = 0x08
     IP_HEADER_CHECKSUM = 0x10
-    # nic_caps_t.checksum
-    CAN_IP = 1
-    CAN_TCP4 = 2
-    CAN_UDP4 = 4
-    CAN_TCP6 = 8
-    CAN_UDP6 = 16
 
 
 cdef inline void complete(uint8_t *l4, uint32_t n, uint32_t field, bint udp) noexcept nogil:
@@ -31,37 +25,44 @@ cdef inline void complete(uint8_t *l4, uint32_t n, uint32_t field, bint udp) noe
     put_raw16(l4 + field, total)
 
 
-cdef inline void transport_checksum(const nic_t *nic, uint64_t asked, uint8_t next_header, uint8_t *data,
-                                    uint32_t n, bint secured) noexcept nogil:
-    """TCP or UDP over the n bytes at `data`, which an IP header may still stand in front of."""
+cdef inline void transport_checksum(const nic_t *nic, uint64_t asked, uint32_t encapsulation, const uint8_t *front,
+                                    uint32_t hdr_len, uint8_t next_header, uint8_t *data, uint32_t n,
+                                    bint secured) noexcept nogil:
+    """TCP or UDP in the n bytes at `data`, where such a checksum is offered; else the field stays as it is.
+
+    front : the IP header in front, hdr_len bytes; another one may follow it.
+    """
+    cdef const sum_caps_t *sums
     cdef ip_t ip
-    cdef bint v6 = (asked & IS_IPV6) != 0
-    cdef uint32_t step
+    cdef l4_t l4
     if not asked & (IS_IPV4 | IS_IPV6):
         return
     if names_ip(next_header):
         if not ip_parse(data, n, &ip) or ip.total > n or ip.fragment:
             return
         next_header = ip.proto
-        data += ip.hdr_len
-        n = ip.total - ip.hdr_len
-    while next_header == 60 and n >= 8:
-        step = (<uint32_t> data[1] + 1) * 8
-        if step > n:
-            return
-        next_header = data[0]
-        data += step
-        n -= step
-    if next_header == 6 and asked & TCP_CHECKSUM and n >= 20:
-        if nic.caps.checksum & (CAN_TCP6 if v6 else CAN_TCP4) and (nic.caps.tcp or not secured):
-            complete(data, n, 16, False)
-    elif next_header == 17 and asked & UDP_CHECKSUM and n >= 8:
-        if nic.caps.checksum & (CAN_UDP6 if v6 else CAN_UDP4) and (nic.caps.udp or not secured):
-            complete(data, n, 6, True)
+        front = data
+        hdr_len = ip.hdr_len
+        data += hdr_len
+        n = ip.total - hdr_len
+    sums = sums_of(nic.caps.send_sums, front, encapsulation)
+    if sums != NULL and find_l4(sums, front, hdr_len, next_header, data, n,
+                                asked & TCP_CHECKSUM and (nic.caps.tcp or not secured),
+                                asked & UDP_CHECKSUM and (nic.caps.udp or not secured), &l4):
+        complete(l4.at, l4.n, 6 if l4.udp else 16, l4.udp)
 
 
-cdef inline void header_checksum(uint8_t *ip) noexcept nogil:
+cdef inline bint wants_header(const nic_t *nic, uint64_t asked, uint32_t encapsulation,
+                              const uint8_t *ip) noexcept nogil:
+    """Is the checksum of this header asked for, and offered?"""
+    cdef const sum_caps_t *sums
+    if not (asked & IP_HEADER_CHECKSUM and asked & IS_IPV4):
+        return False
+    sums = sums_of(nic.caps.send_sums, ip, encapsulation)
+    return sums != NULL and sums.ip and (ip[0] & 15 == 5 or sums.extensions)
+
+
+cdef inline void header_checksum(uint8_t *ip, uint32_t hdr_len) noexcept nogil:
     """Of IPv4, over whatever stands in the header now."""
-    if ip[0] >> 4 == 4:
-        put_raw16(ip + 10, 0)
-        put_raw16(ip + 10, sum_fold(sum_words(ip, (ip[0] & 15) * 4, 0)))
+    put_raw16(ip + 10, 0)
+    put_raw16(ip + 10, sum_fold(sum_words(ip, hdr_len, 0)))

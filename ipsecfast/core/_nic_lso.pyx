@@ -25,11 +25,10 @@ from ._nic cimport (
     UDP_TRANSPORT,
     bundle_named, lso_caps_t, nic_bundle_t, nic_t,
 )
-from ._nic_parse cimport served
+from ._nic_parse cimport IPPROTO_TCP_, served
 from ._types cimport IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, sa_t, shape_t, table_t, view_t
 
 cdef enum:
-    IPPROTO_TCP_ = 6
     IPPROTO_DSTOPTS_ = 60
     # slot 2
     MSS_MASK = 0xFFFFF

@@ -40,8 +40,8 @@ cdef struct tx_t:
     uint8_t *data             # what the innermost header in front of it protects
     uint32_t data_len
     uint8_t next_header
-    uint8_t version
-    bint ip_checksum
+    uint32_t ip_checksum      # bytes of the header whose checksum is made at the end, or 0
+    uint32_t encapsulation
     bint cut                  # a segment
 
 # What is asked for one NET_BUFFER_LIST
@@ -134,7 +134,6 @@ cdef inline bint place(const table_t *t, const nic_t *nic, const nic_bundle_t *b
     if not ip4_plain(packet, length, &ip):
         if not ip_parse(packet, length, &ip) or ip.total > length or not served(nic, packet, &ip):
             return False
-    tx.version = ip.version
     at.ip = packet
     at.version = ip.version
     at.hdr_len = ip.hdr_len
@@ -204,17 +203,16 @@ cdef inline bint agrees(const nic_t *nic, const wish_t *wish, const tx_t *tx) no
 cdef inline bint plan(const table_t *t, const nic_t *nic, const view_t *batch, int64_t at, bint raw,
                       const wish_t *wish, tx_t *tx) noexcept nogil:
     """Find every layer of a frame and judge it, writing nothing but `tx`; False if it can't be sent."""
-    cdef uint32_t encapsulation
     cdef int offset
     tx.frame = batch.base + batch.offset[at]
     tx.length = batch.length[at]
     tx.limit = batch.base + batch.slot_offset[at] + batch.slot_length[at]
     tx.left = 0
-    offset = ip_offset(tx.frame, tx.length, raw, &encapsulation)
+    offset = ip_offset(tx.frame, tx.length, raw, &tx.encapsulation)
     if offset < 0:
         return False
     tx.ip = tx.frame + offset
-    if not encapsulation & (nic.caps.encapsulation6 if tx.ip[0] >> 4 == 6 else nic.caps.encapsulation4):
+    if not tx.encapsulation & (nic.caps.encapsulation6 if tx.ip[0] >> 4 == 6 else nic.caps.encapsulation4):
         return False
     if not place(t, nic, wish.outer, tx.ip, tx.length - offset, False, tx):
         return False

@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from ._nic cimport nic_bundle_t, nic_t
-from ._types cimport table_t, view_t
+from ._types cimport sa_t, table_t, view_t
 
 cdef enum:
     # slot 1, receive
@@ -39,6 +39,10 @@ cdef struct rx_t:
     bint inner                # at the transport layer inside a tunnel
     bint again                # the other high half is being tried:
     uint64_t other
+    # where a mode is off, of an AH layer that was good: its SA, to be counted when ESP behind it has told the mode; or
+    sa_t *owed                # NULL
+    uint64_t owed_seq
+    uint32_t owed_bytes
     # where checksums are on, of the last layer that was good: the IP header in front (NULL: none) and what it protects
     const uint8_t *front
     const uint8_t *data

@@ -318,13 +318,22 @@ cdef int passed_ah(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept 
     return go_inside(t, nic, p, ah + n, w.at.esp_len + 4 - n, to)
 
 
+cdef inline void count(const table_t *t, nic_t *nic, sa_t *sa, uint64_t seq, uint32_t n) noexcept nogil:
+    """A layer of n bytes has proved right."""
+    sa.packets += 1
+    sa.bytes += n
+    if sa.flags & SA_ESN:
+        mark(&nic.sas[sa - t.sas], sa, seq)
+    elif seq > sa.seq:
+        sa.seq = seq
+
+
 cdef int as_it_came(table_t *t, rx_t *p, work_t *w, int k) noexcept nogil:
     """A packet of a mode that is off, which only its trailer has told: the NIC has done nothing."""
     memcpy(w.cipher.text, t.scratch + k * SCRATCH, w.cipher.text_len)
-    w.sa.packets -= 1
-    w.sa.bytes -= w.at.total
     p.word = 0
     p.front = NULL
+    p.owed = NULL
     return DONE
 
 
@@ -334,11 +343,12 @@ cdef inline int passed_esp(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k, in
     cdef uint8_t *end = w.at.esp + w.at.esp_len - w.sa.icv_len
     cdef uint32_t room = <uint32_t> (end - data) - 2, pad_len = (end - 2)[0]
     cdef uint8_t next_header = (end - 1)[0]
+    if not nic.caps.any_mode and not p.inner and pad_len <= room and not mode_on(nic, next_header):
+        return as_it_came(t, p, w, k)
+    count(t, nic, w.sa, w.seq, w.at.total)
     if pad_len > room:
         count_refusal(w.sa, ST_MALFORMED)
         return CRYPTO_GENERIC_ERROR
-    if not nic.caps.any_mode and not p.inner and not mode_on(nic, next_header):
-        return as_it_came(t, p, w, k)
     if nic.caps.sums:
         protects(p, w.at.ip, next_header, data, room - pad_len)
     p.esp_layers += 1
@@ -355,20 +365,19 @@ cdef inline int passed_esp(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k, in
 cdef inline int judge(table_t *t, nic_t *nic, rx_t *p, int k, int to) noexcept nogil:
     """After the crypto of work item k: DONE, a CryptoStatus, or READY for another round, as work item `to`."""
     cdef work_t *w = &t.work[k]
-    cdef sa_t *sa = w.sa
     if w.status != PENDING or not w.cipher.good:
         return failed(t, nic, p, w, k, to)
     p.again = False
     p.word |= NEXT_CRYPTO_DONE if p.inner else CRYPTO_DONE
-    sa.packets += 1
-    sa.bytes += w.at.total
-    if sa.flags & SA_ESN:
-        mark(&nic.sas[sa - t.sas], sa, w.seq)
-    elif w.seq > sa.seq:
-        sa.seq = w.seq
-    if sa.proto == IPPROTO_AH_:
-        return passed_ah(t, nic, p, w, to)
-    return passed_esp(t, nic, p, w, k, to)
+    if w.sa.proto == IPPROTO_ESP_:
+        return passed_esp(t, nic, p, w, k, to)
+    if nic.caps.any_mode or p.inner or not p.bundle.esp:
+        count(t, nic, w.sa, w.seq, w.at.total)
+    else:
+        p.owed = w.sa
+        p.owed_seq = w.seq
+        p.owed_bytes = w.at.total
+    return passed_ah(t, nic, p, w, to)
 
 
 # --- one chunk --------------------------------------------------------------------------------------------------------
@@ -422,6 +431,7 @@ cdef void chunk(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, int64_t st
         p.esp_layers = 0
         p.inner = False
         p.again = False
+        p.owed = NULL
         if nic.caps.sums:
             p.front = NULL
         verdict = take(t, nic, p, &t.work[m], m)
@@ -445,6 +455,8 @@ cdef void chunk(table_t *t, nic_t *nic, view_t *batch, uint64_t *oob, int64_t st
                 packets[m] = p[0]
                 m += 1
             else:
+                if p.owed != NULL:
+                    count(t, nic, p.owed, p.owed_seq, p.owed_bytes)
                 write_words(nic, batch, oob, p, verdict, raw)
 
 

@@ -5,12 +5,13 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from ._bytes cimport be16, put_be32, raw16, sum_fold
+from ._bytes cimport put_be32, raw16, sum_fold
 from ._checksum cimport sum_bytes
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip_parse, ip_t, sum_words
 from ._nic cimport nic_t, sum_caps_t
-from ._nic_parse cimport has_header, names_ip
+from ._nic_parse cimport find_l4, has_header, l4_t, names_ip, sums_of
+from ._types cimport IPPROTO_UDP_
 
 cdef enum:
     # slot 0, receive
@@ -22,16 +23,7 @@ cdef enum:
     IP_SUCCEEDED = 0x20
 
 cdef enum:
-    TCP_ = 6
-    UDP_ = 17
     ROUTING_ = 43
-    OPTIONS_ = 60
-
-
-cdef inline const sum_caps_t *sums_of(const nic_t *nic, const uint8_t *ip, uint32_t encapsulation) noexcept nogil:
-    """What is on for a header's family and such frames, or NULL."""
-    cdef const sum_caps_t *sums = &nic.caps.sums4 if ip[0] >> 4 == 4 else &nic.caps.sums6
-    return sums if sums.encapsulation & encapsulation else NULL
 
 
 cdef inline uint32_t header_result(const sum_caps_t *sums, const uint8_t *ip) noexcept nogil:
@@ -56,41 +48,19 @@ cdef inline uint32_t data_result(const sum_caps_t *sums, const uint8_t *ip, uint
     """
     cdef uint8_t pseudo[8]
     cdef bint v6 = ip[0] >> 4 == 6
-    cdef uint32_t step, covered = n
     cdef uint64_t total
-    if hdr_len > <uint32_t> (40 if v6 else 20) and not sums.extensions:
-        return 0
+    cdef l4_t l4
+    if not find_l4(sums, ip, hdr_len, proto, data, n, tcp, udp, &l4) or (l4.udp and raw16(l4.at + 6) == 0):
+        return 0                     # also UDP without a checksum
     if v6 and has_header(ip, hdr_len, ROUTING_):
         return 0                     # the pseudo-header's destination may be another
-    while proto == OPTIONS_ and v6 and sums.extensions and n >= 8:
-        step = (<uint32_t> data[1] + 1) * 8
-        if step > n:
-            return 0
-        proto = data[0]
-        data += step
-        n -= step
-        covered = n
-    if proto == TCP_:
-        if not tcp or not sums.tcp or n < 20:
-            return 0
-        step = <uint32_t> (data[12] >> 4) * 4
-        if step < 20 or step > n or (step > 20 and not sums.tcp_options):
-            return 0
-    elif proto == UDP_:
-        if not udp or not sums.udp or n < 8 or raw16(data + 6) == 0:
-            return 0                 # without a checksum
-        covered = be16(data + 4)
-        if covered < 8 or covered > n:
-            return 0
-    else:
-        return 0
-    put_be32(pseudo, covered)
-    put_be32(pseudo + 4, proto)
-    total = sum_words(pseudo, 8, sum_bytes(data, covered))
+    put_be32(pseudo, l4.n)
+    put_be32(pseudo + 4, 17 if l4.udp else 6)
+    total = sum_words(pseudo, 8, sum_bytes(l4.at, l4.n))
     total = sum_words(ip + 8, 32, total) if v6 else sum_words(ip + 12, 8, total)
-    if proto == TCP_:
-        return TCP_FAILED if sum_fold(total) else TCP_SUCCEEDED
-    return UDP_FAILED if sum_fold(total) else UDP_SUCCEEDED
+    if l4.udp:
+        return UDP_FAILED if sum_fold(total) else UDP_SUCCEEDED
+    return TCP_FAILED if sum_fold(total) else TCP_SUCCEEDED
 
 
 cdef inline uint32_t secured_result(const nic_t *nic, const uint8_t *frame, int64_t length, bint raw,
@@ -107,14 +77,14 @@ cdef inline uint32_t secured_result(const nic_t *nic, const uint8_t *frame, int6
     if at < 0 or not ip_parse(front, <int64_t> (data - front), &ip):
         return 0
     told = ~<uint32_t> 0
-    if ip.proto == UDP_ and not names_ip(next_header):
+    if ip.proto == IPPROTO_UDP_ and not names_ip(next_header):
         told = ~<uint32_t> (TCP_FAILED | UDP_FAILED)     # a NAT may have changed the addresses (RFC 3948 sec. 3.1.2)
-    sums = sums_of(nic, front, encapsulation)
+    sums = sums_of(nic.caps.receive_sums, front, encapsulation)
     if front != frame + at and sums != NULL:
         result = header_result(sums, front)
     if names_ip(next_header):
         front = data
-        sums = sums_of(nic, front, encapsulation) if n >= 20 else NULL
+        sums = sums_of(nic.caps.receive_sums, front, encapsulation) if n >= 20 else NULL
         if sums == NULL or not ip_parse(front, n, &ip):
             return result
         result = both_headers(result, header_result(sums, front))
@@ -142,7 +112,7 @@ cdef inline uint32_t frame_result(const nic_t *nic, const uint8_t *frame, int64_
         return inside
     frame += at
     length -= at
-    sums = sums_of(nic, frame, encapsulation)
+    sums = sums_of(nic.caps.receive_sums, frame, encapsulation)
     if sums == NULL or not ip_parse(frame, length, &ip):
         return inside
     result = both_headers(inside, header_result(sums, frame))

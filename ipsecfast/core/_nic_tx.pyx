@@ -22,7 +22,7 @@ from ._esp cimport count_refusal, esp_ops, seal_chunk, usual_ops
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
 from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_USUAL, ROW_LARGE_SEND, nic_t
-from ._nic_checksum cimport CAN_IP, IP_HEADER_CHECKSUM, IS_IPV4, header_checksum, transport_checksum
+from ._nic_checksum cimport header_checksum, transport_checksum, wants_header
 from ._nic_iv cimport write_iv
 from ._nic_lso cimport ask_ahead, cut_first, cut_list, cut_next, cutting_t, large_t, segments_of
 from ._nic_plan cimport AH_LAYERS, LAYERS, layer_t, no_wish, plan, tx_t, understand, wish_t
@@ -46,12 +46,6 @@ cdef struct burst_t:
 
 # --- one list ---------------------------------------------------------------------------------------------------------
 
-cdef inline bint wants_header(const nic_t *nic, const wish_t *wish) noexcept nogil:
-    if wish.cut:            # then it is there already
-        return False
-    return wish.checksum & IP_HEADER_CHECKSUM and wish.checksum & IS_IPV4 and nic.caps.checksum & CAN_IP
-
-
 cdef void pass_on(const nic_t *nic, const wish_t *wish, uint8_t *frame, int64_t length, bint raw) noexcept nogil:
     """A frame without IPsec: checksums, if they are asked for."""
     cdef uint32_t encapsulation
@@ -63,9 +57,19 @@ cdef void pass_on(const nic_t *nic, const wish_t *wish, uint8_t *frame, int64_t 
     if offset < 0 or not ip_parse(frame + offset, length - offset, &ip) or ip.total > length - offset:
         return
     if not ip.fragment:
-        transport_checksum(nic, wish.checksum, ip.proto, frame + offset + ip.hdr_len, ip.total - ip.hdr_len, False)
-    if wants_header(nic, wish):
-        header_checksum(frame + offset)
+        transport_checksum(nic, wish.checksum, encapsulation, frame + offset, ip.hdr_len, ip.proto,
+                           frame + offset + ip.hdr_len, ip.total - ip.hdr_len, False)
+    if ip.version == 4 and wants_header(nic, wish.checksum, encapsulation, frame + offset):
+        header_checksum(frame + offset, ip.hdr_len)
+
+
+cdef void checksums(const nic_t *nic, uint64_t asked, tx_t *tx) noexcept nogil:
+    """Of a frame that is to be protected; IPv4's is made at the end."""
+    cdef const found_t *last = &tx.layers[lowest(tx.left)].at
+    cdef const found_t *first = &tx.layers[3 if tx.left & 8 else 2].at
+    transport_checksum(nic, asked, tx.encapsulation, last.ip, last.hdr_len, tx.next_header, tx.data, tx.data_len, True)
+    if first.version == 4 and wants_header(nic, asked, tx.encapsulation, tx.ip):
+        tx.ip_checksum = first.hdr_len
 
 
 cdef inline void enqueue(table_t *t, nic_t *nic, const wish_t *wish, burst_t *burst, int64_t nbl,
@@ -74,9 +78,9 @@ cdef inline void enqueue(table_t *t, nic_t *nic, const wish_t *wish, burst_t *bu
     cdef tx_t *tx = &burst.frames[burst.n]
     tx.nbl = nbl
     tx.cut = wish.cut
-    tx.ip_checksum = wants_header(nic, wish)
-    if wish.checksum and not wish.cut:
-        transport_checksum(nic, wish.checksum, tx.next_header, tx.data, tx.data_len, True)
+    tx.ip_checksum = 0
+    if wish.checksum and not wish.cut:            # in segments there are all of them
+        checksums(nic, wish.checksum, tx)
     if fill(t, nic, tx, &t.work[burst.n], burst.n):
         burst.n += 1
     else:
@@ -328,7 +332,7 @@ cdef void seal_burst(table_t *t, nic_t *nic, burst_t *burst, uint32_t *status) n
             elif tx.left:
                 m += stage(t, nic, burst, tx, m, status)
             elif tx.ip_checksum:
-                header_checksum(tx.ip)
+                header_checksum(tx.ip, tx.ip_checksum)
 
 
 cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first, int64_t n, const uint64_t *oob,

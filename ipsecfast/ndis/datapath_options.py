@@ -11,6 +11,7 @@ from .iv_generator import IvGenerator
 
 __all__ = ["DatapathCapabilities", "DatapathOptions"]
 
+_ALL_CHECKSUMS = Checksum()
 _ANY_LSO = Lso(max_size=1 << 18, min_segments=1)
 
 
@@ -29,7 +30,8 @@ class DatapathCapabilities:
     algorithms : names of what is on of EncryptionAlgorithms and AuthenticationAlgorithms, as in SecurityAssociation;
         None: all.
     tcp_coexistence, udp_coexistence : the IPSEC_OFFLOAD_V2_AND_..._CHECKSUM_COEXISTENCE flags.
-    checksum : transmit checksums, OR of 1 IPv4 header, 2 TCP/IPv4, 4 UDP/IPv4, 8 TCP/IPv6, 16 UDP/IPv6.
+    checksum_send_ipv4, checksum_send_ipv6 : what slot 0 may ask for, by the family of the header in front of TCP or
+        UDP; other checksums are sent as the host has them.  None: nothing may.
     checksum_receive_ipv4, checksum_receive_ipv6 : what of received frames is looked at, for slot 0; None: nothing,
         as until OID_OFFLOAD_ENCAPSULATION.
     lso_v1, lso_v2_ipv4, lso_v2_ipv6 : large sends of each kind, with its own limits; None: off.
@@ -54,7 +56,8 @@ class DatapathCapabilities:
     algorithms: frozenset[str] | None = None
     tcp_coexistence: bool = True
     udp_coexistence: bool = True
-    checksum: int = 0x1F
+    checksum_send_ipv4: Checksum | None = _ALL_CHECKSUMS
+    checksum_send_ipv6: Checksum | None = _ALL_CHECKSUMS
     checksum_receive_ipv4: Checksum | None = None
     checksum_receive_ipv6: Checksum | None = None
     lso_v1: Lso | None = _ANY_LSO
@@ -80,7 +83,8 @@ class DatapathOptions:
     iv : ``"nic"``: the NIC makes the IVs; ``"host"``: it uses the bytes in the packet, and refuses an all-zero or a
         repeated IV of a counter mode.  Segments of a large send get the NIC's in both.
     iv_generator : callable (n bytes) -> bytes for tests that must be reproducible; None: the provider's generator.
-        It must not call the card that calls it: both calls then raise RuntimeError.
+        It must not call the card that calls it: both calls then raise RuntimeError.  Nor may it wait for a thread that
+        does, for that one waits as any other caller does until the card is free: neither would end.
     plaintext_without_offload : a send that names an SA while IPsec offload is off for both families goes out
         unprotected, as one page says; False: it fails.
     strict_offsets : offsets in slot 12 that are not where the header is fail a send with one IPsec payload.

@@ -13,7 +13,8 @@ class IvGenerator:
     """A generator that knows which thread is in it.
 
     A card that is called from there raises RuntimeError before anything is touched: in that call, and, since the
-    generator may have caught it, at the end of the call that asked for IVs.
+    generator may have caught it, at the end of the call that asked for IVs.  Another thread waits: that the generator
+    waits for it can't be seen, and callers that have nothing to do with it must not fail.
     """
 
     def __init__(self, generator: Callable[[int], bytes]) -> None:

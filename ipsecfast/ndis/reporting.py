@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,16 +56,8 @@ def _served(names: dict[int, str], provider: str | None) -> int:
 def datapath_capabilities(state: OffloadState) -> DatapathCapabilities:
     """The configuration as far as packets are concerned."""
     v2, offload = state.ipsec_v2, state.offload
-    transmit4, transmit6 = offload.Checksum.IPv4Transmit, offload.Checksum.IPv6Transmit
-    checksums: Sequence[int] = (
-        transmit4.IpChecksum,
-        transmit4.TcpChecksum,
-        transmit4.UdpChecksum,
-        transmit6.TcpChecksum,
-        transmit6.UdpChecksum,
-    )
     mac4, mac6 = state.encapsulation_ipv4, state.encapsulation_ipv6
-    receive4, receive6 = offload.Checksum.IPv4Receive, offload.Checksum.IPv6Receive
+    sums = offload.Checksum
     return DatapathCapabilities(
         send_ipv4=state.ipsec_encapsulation_ipv4 if state.ipsec_send_ipv4 else 0,
         send_ipv6=state.ipsec_encapsulation_ipv6 if state.ipsec_send_ipv6 else 0,
@@ -92,16 +83,17 @@ def datapath_capabilities(state: OffloadState) -> DatapathCapabilities:
         ),
         tcp_coexistence=state.tcp_checksum_with_ipsec,
         udp_coexistence=state.udp_checksum_with_ipsec,
-        checksum=sum(1 << i for i, on in enumerate(checksums) if on),
-        checksum_receive_ipv4=_receive_checksum(receive4, mac4) if state.checksum_receive_ipv4 else None,
-        checksum_receive_ipv6=_receive_checksum(receive6, mac6) if state.checksum_receive_ipv6 else None,
+        checksum_send_ipv4=_checksum(sums.IPv4Transmit, mac4),
+        checksum_send_ipv6=_checksum(sums.IPv6Transmit, mac6),
+        checksum_receive_ipv4=_checksum(sums.IPv4Receive, mac4) if state.checksum_receive_ipv4 else None,
+        checksum_receive_ipv6=_checksum(sums.IPv6Receive, mac6) if state.checksum_receive_ipv6 else None,
         lso_v1=_large_send(offload.LsoV1.IPv4, mac4) if state.lso_v1 else None,
         lso_v2_ipv4=_large_send(offload.LsoV2.IPv4, mac4) if state.lso_v2_ipv4 else None,
         lso_v2_ipv6=_large_send(offload.LsoV2.IPv6, mac6) if state.lso_v2_ipv6 else None,
     )
 
 
-def _receive_checksum(part: Any, encapsulation: int) -> Checksum:
+def _checksum(part: Any, encapsulation: int) -> Checksum:
     return Checksum(
         ip=_says(part, "IpChecksum"),
         tcp=_says(part, "TcpChecksum"),
