@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import threading
 from dataclasses import replace
@@ -171,3 +172,25 @@ def test_no_nonce_twice_under_a_key() -> None:
         run(end - 8)
     assert refused > 100 and len(used) > 150
     assert len(set(used)) == len(used)
+
+
+def test_exactly_the_numbers_of_the_segments_are_used() -> None:
+    """Numbers around runs that begin anywhere above the window, whose top is anywhere in a word of it."""
+    draw, window = random.Random(9), 128
+    made = nic({"sent_window": window})
+    handle, used, top = outbound(made, GCM), set[int](), 0
+    word = 16 | tcp_offset(4, GCM) << 20 | V2
+    for _ in range(60):
+        first, n = (
+            top + draw.choice([1, 2, 60, 64, 65, 130, 300]),
+            draw.choice([1, 2, 3, 63, 64, 65, 128, 129, 200, 260]),
+        )
+        data = STREAM[: 16 * n - draw.randrange(16)]
+        assert len(cut(made, large(4, GCM, data, seq=first), handle, word)) == n
+        used.update(range(first, first + n))
+        top = first + n - 1
+        for seq in draw.sample(range(max(1, first - 5), first + n + 5), min(12, n)):
+            fresh = seq > top or (top - seq < window and seq not in used)
+            assert made.send(lists([[frame(ipv4(room(GCM, b"x", 253, seq), proto=ESP))]], ipsec=handle)).ok == fresh
+            used.add(seq)
+            top = max(top, seq) if fresh else top

@@ -8,4 +8,4 @@ cdef class PacketBatch:
     cdef bint busy              # a call is at work on it
 
 
-cdef PacketBatch new_batch(object data, Py_ssize_t n)
+cdef PacketBatch new_batch(bytearray data, Py_ssize_t n)

@@ -7,6 +7,7 @@ copies, so that nobody can move a packet out of its slot behind the engine's bac
 from cpython.buffer cimport (
     PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
@@ -235,11 +236,13 @@ cdef object _hold(PacketBatch self, data):
     self.view.base = <uint8_t *> view.buf
 
 
-cdef PacketBatch new_batch(object data, Py_ssize_t n):
+cdef PacketBatch new_batch(bytearray data, Py_ssize_t n):
     """A batch of n packets in `data`, whose tables are the caller's to fill."""
     cdef PacketBatch batch = PacketBatch.__new__(PacketBatch)
     _tables(batch, n)
-    _hold(batch, data)
+    batch._data = data
+    batch._memory = memoryview(data)          # while there is one, the memory stays where it is
+    batch.view.base = <uint8_t *> PyByteArray_AS_STRING(data)
     return batch
 
 

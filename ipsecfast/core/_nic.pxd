@@ -171,5 +171,5 @@ cdef class NicTable:
     cdef Py_ssize_t _count
 
     cdef nic_handle_t *find(self, object handle) except NULL
-    cdef object arena(self, int64_t size)
+    cdef bytearray arena(self, int64_t size)
     cdef int _attach(self, sa_t *s, uint32_t number) except -1

@@ -34,6 +34,7 @@ cdef enum:
     WRAP_ZONE = 0x40000000    # as the receive path's
     ARENAS = 4                # blocks of segments' memory that are kept ...
     KEPT = 1 << 25            # ... and bytes of the largest
+    FEW_FRAMES = 8            # so few are measured sooner than the GIL is let go and taken back
 
 
 cdef class NicTable:
@@ -123,7 +124,7 @@ cdef class NicTable:
         c.tcp = caps.tcp_coexistence
         c.udp = caps.udp_coexistence
 
-    cdef object arena(self, int64_t size):
+    cdef bytearray arena(self, int64_t size):
         """Memory for segments: that of an earlier large send which nobody has any more, or new one."""
         cdef Py_ssize_t i
         cdef PyObject *at
@@ -132,7 +133,7 @@ cdef class NicTable:
         for i in range(len(self._arenas)):
             at = PyList_GET_ITEM(self._arenas, i)
             if Py_REFCNT(at) == 1 and len(<object> at) >= size:
-                return <object> at
+                return <bytearray> at
         if len(self._arenas) == ARENAS:
             del self._arenas[0]
         self._arenas.append(bytearray(max(size, 1 << 17)))
@@ -428,8 +429,11 @@ cdef int _send_large(NicTable table, NblArrays nbls, SendResult result) except -
         if memory == NULL or result.starts == NULL:
             raise MemoryError()
         memcpy(words, nbls.words, words_size)     # which then stay the same from one reading to the next
-        with nogil:
+        if frames.n < FEW_FRAMES:
             measure(t, &table.nic, frames, nbls.starts, n, words, result.values, nbls.raw, large, &segments, &room)
+        else:
+            with nogil:
+                measure(t, &table.nic, frames, nbls.starts, n, words, result.values, nbls.raw, large, &segments, &room)
         out = new_batch(table.arena(room + 63), segments)
         with nogil:
             cutting = cutting_t(frames, nbls.starts, large, &out.view, result.starts, 0, 0, 0)

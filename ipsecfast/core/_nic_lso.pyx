@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._ah cimport ah_len_for
-from ._bytes cimport be16, be32, prefetch, put_be16, put_be32, put_raw16, raw16, raw32, sum_fold, swap16
+from ._bytes cimport be16, be32, prefetch, prefetch_w, put_be16, put_be32, put_raw16, raw16, raw32, sum_fold, swap16
 from ._checksum cimport sum_copy
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
@@ -342,9 +342,12 @@ cdef void cut_next(cutting_t *c, const large_t *big) noexcept nogil:
 cdef void ask_ahead(const cutting_t *c, const large_t *big, int64_t n) noexcept nogil:
     """Ask for the payload of the next n segments, which comes while those before are encrypted."""
     cdef int64_t at = c.start, end = min(at + n * big.mss, big.payload)
+    cdef const uint8_t *to = c.out.base + c.at
     while at < end:
         prefetch(big.frame + big.head + at)
+        prefetch_w(to)
         at += 64
+        to += 64
 
 
 cdef void cut_list(cutting_t *c, int64_t i) noexcept nogil:

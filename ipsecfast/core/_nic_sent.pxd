@@ -96,6 +96,20 @@ cdef inline bint draft_numbers(draft_t *drafts, tx_t *tx, bint cut) noexcept nog
     return True
 
 
+cdef inline uint64_t mark_run(uint64_t *ring, uint64_t mask, uint64_t top, uint64_t first, uint64_t n) noexcept nogil:
+    """`window_mark` for n numbers above the window, which has room for them; returns the new top."""
+    cdef uint64_t word, bits, last = first + n - 1, at = first >> 6
+    top = window_mark(ring, mask, top, last)
+    for word in range(at, (last >> 6) + 1):
+        bits = <uint64_t> -1
+        if word == at:
+            bits <<= first & 63
+        if word == last >> 6:
+            bits &= <uint64_t> -1 >> (63 - (last & 63))
+        ring[word & mask] |= bits
+    return top
+
+
 cdef inline bint draft_run(draft_t *drafts, const tx_t *tx, int64_t n) noexcept nogil:
     """Take the numbers of n segments whose first one is `tx`: they follow each other."""
     cdef const layer_t *layer
@@ -109,6 +123,10 @@ cdef inline bint draft_run(draft_t *drafts, const tx_t *tx, int64_t n) noexcept 
         if not layer.sa.flags & SA_ESN and <int64_t> layer.seq + n > <int64_t> 1 << 32:
             return False
         begin_draft(draft, layer.sa, layer.seq)
+        if layer.seq > draft.top and n <= <int64_t> layer.sa.ring_mask * 64:
+            draft.top = mark_run(draft.ring, layer.sa.ring_mask, draft.top, layer.seq, n)
+            draft.last = draft.top
+            continue
         for i in range(n):
             if not draft_number(draft, layer.seq + i):
                 return False
