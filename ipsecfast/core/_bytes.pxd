@@ -79,6 +79,11 @@ cdef extern from *:
         if (n == 8) memcpy(to, from, 8);
         else if (n == 16) memcpy(to, from, 16);
     }
+    static inline void ipf_zero_iv(void *to, size_t n)
+    {
+        if (n == 8) memset(to, 0, 8);
+        else if (n == 16) memset(to, 0, 16);
+    }
     static inline void ipf_zero_icv(void *to, size_t n)
     {
         if (n == 12) memset(to, 0, 12);
@@ -118,5 +123,6 @@ cdef extern from *:
     int bytes_equal "ipf_equal"(const void *a, const void *b, size_t n) noexcept nogil
     void copy_icv "ipf_copy_icv"(void *to, const void *source, size_t n) noexcept nogil
     void copy_iv "ipf_copy_iv"(void *to, const void *source, size_t n) noexcept nogil
+    void zero_iv "ipf_zero_iv"(void *to, size_t n) noexcept nogil
     void zero_icv "ipf_zero_icv"(void *to, size_t n) noexcept nogil
     void wipe "ipf_wipe"(void *p, size_t n) noexcept nogil
