@@ -194,3 +194,15 @@ def test_exactly_the_numbers_of_the_segments_are_used() -> None:
             assert made.send(lists([[frame(ipv4(room(GCM, b"x", 253, seq), proto=ESP))]], ipsec=handle)).ok == fresh
             used.add(seq)
             top = max(top, seq) if fresh else top
+
+
+def test_no_number_comes_behind_the_last_one() -> None:
+    """2^64 - 1 is the last; behind it 0, 1, 2 would come again."""
+    sa = replace(GCM, esn=True)
+    made = nic()
+    handle = outbound(made, sa)
+    assert made.send(lists([[frame(ipv4(room(sa, b"x", 253, 1), proto=ESP))]], ipsec=handle)).ok == 1
+    made.update(handle, "esp", sa.spi, 0xFFFFFFFF)
+    word = 1000 | tcp_offset(4, sa) << 20 | V2
+    assert fails(made, large(4, sa, STREAM[:6000], seq=0xFFFFFFFD), handle, word)
+    assert len(cut(made, large(4, sa, STREAM[:3000], seq=0xFFFFFFFD), handle, word)) == 3

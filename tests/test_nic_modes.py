@@ -112,6 +112,27 @@ def test_mode_that_is_off_counts_nothing(off: str, esn: bool) -> None:
     assert [(one.packets, one.seq) for one in counters()] == [(1, 5), (1, 5), (2, 6)]
 
 
+@pytest.mark.parametrize("options", [{}, {"tunnel": False}], ids=["all on", "tunnel off"])
+def test_a_number_tells_of_the_next_span_at_once(options: dict[str, bool]) -> None:
+    """Also where AH's count waits for the mode, in one batch."""
+    ah = replace(AH_SA, esn=True, mode="transport")
+    made = receiver(([INNER, ah], {}), **options)
+    both = [
+        frame(ah_sealed(ah, sealed(INNER, b"data", 253, k), ESP, seq))
+        for k, seq in enumerate((0x80000000, 0xFFFFFFF0, (1 << 32) + 3), start=1)
+    ]
+    assert [got.word for one in (both[:1], both[1:]) for got in receive(made, *one)] == [DONE] * 3
+
+
+def test_untouched_packets_tell_of_the_next_span_too() -> None:
+    """Else a valid one far behind the wrap would be reported as forged."""
+    sa = replace(GCM, esn=True)
+    made = receiver(sa, transport=False)
+    for seq in (0xFFFFFFF0, (1 << 32) + 5, (1 << 32) + 0x50000000):
+        assert_untouched(made, esp4(sa, b"data", 253, seq))
+    assert made.statistics(next(iter(made._by_handle)))[0].seq == 0
+
+
 @pytest.mark.parametrize("off", ["transport", "tunnel"])
 def test_mode_of_ah_that_is_off(off: str) -> None:
     sent = {"transport": frame(ah_sealed(AH_SA, b"data", 253)), "tunnel": frame(ah_sealed(AH_SA, INSIDE, IPIP))}

@@ -116,6 +116,8 @@ cdef uint32_t copy_headers(uint8_t *to, const sa_t *sa, const uint8_t *ip, uint3
     proto = ip[6]
     while at < hdr_len:
         step = 8 if proto == HDR_FRAGMENT else (<uint32_t> ip[at + 1] + 1) * 8
+        if step > hdr_len - at:
+            return 0                    # somebody has written there since `ip_parse`
         if proto != HDR_FRAGMENT:
             memcpy(to + n, ip + at, step)
             good = cover_routing(to, to + n, step) if proto == HDR_ROUTING else cover_options6(to + n, step)

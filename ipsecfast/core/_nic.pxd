@@ -112,7 +112,9 @@ cdef struct nic_options_t:
 cdef struct nic_sa_t:
     uint32_t bundle           # index + 1; 0: the NIC knows no such SA
     uint32_t seq_hi           # the host's last word; outbound, a large send moves it on
-    bint seen                 # inbound: sa_t.seq is the number of an authenticated packet
+    bint seen                 # inbound: there was an authenticated packet in the span that the host named ...
+    uint64_t top              # ... the highest of their numbers; sa_t.seq is that of the packets that count
+    bint restart              # the next one that counts is the highest
     uint64_t *ivs             # host_iv: every IV of a counter mode so far, a hash table
     uint64_t iv_mask
     uint64_t n_ivs

@@ -183,7 +183,7 @@ cdef class NicTable:
                     b.ah = index
                 else:
                     b.esp = index
-            if b.forms & OUTER_PLAIN and not b.ah and _usual(&self.sad.table, &self.sad.table.sas[b.esp - 1]):
+            if b.forms & OUTER_PLAIN and b.esp and not b.ah and _usual(&self.sad.table, &self.sad.table.sas[b.esp - 1]):
                 b.flags |= NIC_USUAL
             for handle, high in zip(handles, seq_hi):
                 s = &self.sad.table.sas[<uint32_t> <int64_t> handle - 1]
@@ -248,12 +248,13 @@ cdef class NicTable:
         """
         cdef sa_t *s = self.sad.find(sa)
         cdef nic_sa_t *own = &self.nic.sas[s - self.sad.table.sas]
-        cdef uint32_t top_hi = <uint32_t> (s.seq >> 32), top_lo = <uint32_t> s.seq
+        cdef uint32_t top_hi = <uint32_t> (own.top >> 32), top_lo = <uint32_t> own.top
         own.seq_hi = high
         if not s.flags & SA_OUTBOUND and top_hi != high:
             if not (top_hi + 1 == high and top_lo >= 0xFFFFFFFFU - WRAP_ZONE) and not (
                     top_hi == high + 1 and top_lo < WRAP_ZONE):
                 own.seen = False
+                own.restart = True
 
     # --- handles
 

@@ -159,6 +159,8 @@ cdef inline bint place(const table_t *t, const nic_t *nic, const nic_bundle_t *b
         if not put_layer(t, nic, b.ah, &at, NULL, tx, k + 1):
             return False
         n = ah_len_of(&at)
+        if n > at.esp_len + 4:              # somebody has written there since `put_layer`
+            return False
         tx.data = at.esp - 4 + n
         tx.data_len = at.esp_len + 4 - n
         tx.next_header = (at.esp - 4)[0]

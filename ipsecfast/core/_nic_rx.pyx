@@ -29,7 +29,7 @@ from ._nic cimport (
     NIC_ON, NIC_V6,
     OUTER_PLAIN, OUTER_UDP, ROW_CHECKSUM, ROW_HEADER, ROW_IPSEC,
     UDP_TRANSPORT_OVER_TUNNEL, UDP_TRANSPORT_OVER_UDP_TUNNEL, UDP_TUNNEL,
-    bundle_of, nic_bundle_t, nic_t,
+    bundle_of, nic_bundle_t, nic_sa_t, nic_t,
 )
 from ._nic_esn cimport another_number, mark, number
 from ._nic_parse cimport behind_ah, mode_on, names_ip, served
@@ -226,7 +226,7 @@ cdef inline int fill(table_t *t, nic_t *nic, rx_t *p, work_t *w, sa_t *sa, int k
         esp_ops(w, sa, &aead, False, w.at.esp, w.at.esp_len, lo, w.at.esp + 8)
         return READY
     if esn:
-        w.seq = p.other if p.again else number(nic, &nic.sas[sa - t.sas], sa, lo)
+        w.seq = p.other if p.again else number(nic, &nic.sas[sa - t.sas], lo)
     if sa.proto == IPPROTO_ESP_:
         if not esp_fits(sa, &suite.shape, &w.at):
             return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
@@ -268,7 +268,7 @@ cdef int failed(table_t *t, nic_t *nic, rx_t *p, work_t *w, int k, int to) noexc
         return refused(p, CRYPTO_GENERIC_ERROR)      # the library failed
     if kind == CLASS_AEAD:
         undo(t, w, k)
-    if sa.flags & SA_ESN and not p.again and another_number(nic, &nic.sas[sa - t.sas], sa, &seq):
+    if sa.flags & SA_ESN and not p.again and another_number(nic, &nic.sas[sa - t.sas], &seq):
         p.again = True
         p.other = seq
         w = &t.work[to]
@@ -305,6 +305,8 @@ cdef int passed_ah(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept 
     cdef uint32_t n = ah_len_of(&w.at)
     cdef uint8_t *ah = w.at.esp - 4
     cdef found_t esp
+    if n > w.at.esp_len + 4:                         # `fill` has looked, but the memory is not ours alone
+        return CRYPTO_GENERIC_ERROR
     if nic.caps.sums:
         protects(p, w.at.ip, ah[0], ah + n, w.at.esp_len + 4 - n)
     if p.bundle.esp:
@@ -320,12 +322,12 @@ cdef int passed_ah(table_t *t, nic_t *nic, rx_t *p, work_t *w, int to) noexcept 
 
 cdef inline void count(const table_t *t, nic_t *nic, sa_t *sa, uint64_t seq, uint32_t n) noexcept nogil:
     """A layer of n bytes has proved right."""
+    cdef nic_sa_t *own = &nic.sas[sa - t.sas]
     sa.packets += 1
     sa.bytes += n
-    if sa.flags & SA_ESN:
-        mark(&nic.sas[sa - t.sas], sa, seq)
-    elif seq > sa.seq:
+    if seq > sa.seq or own.restart:
         sa.seq = seq
+        own.restart = False
 
 
 cdef int as_it_came(table_t *t, rx_t *p, work_t *w, int k) noexcept nogil:
@@ -369,6 +371,8 @@ cdef inline int judge(table_t *t, nic_t *nic, rx_t *p, int k, int to) noexcept n
         return failed(t, nic, p, w, k, to)
     p.again = False
     p.word |= NEXT_CRYPTO_DONE if p.inner else CRYPTO_DONE
+    if w.sa.flags & SA_ESN:
+        mark(&nic.sas[w.sa - t.sas], w.seq)
     if w.sa.proto == IPPROTO_ESP_:
         return passed_esp(t, nic, p, w, k, to)
     if nic.caps.any_mode or p.inner or not p.bundle.esp:

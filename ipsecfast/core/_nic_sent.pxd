@@ -115,12 +115,14 @@ cdef inline bint draft_run(draft_t *drafts, const tx_t *tx, int64_t n) noexcept 
     cdef const layer_t *layer
     cdef draft_t *draft
     cdef uint32_t left = tx.left
+    cdef uint64_t last
     cdef int64_t i
     while left:
         layer = &tx.layers[lowest(left)]
         draft = &drafts[lowest(left)]
         left &= left - 1
-        if not layer.sa.flags & SA_ESN and <int64_t> layer.seq + n > <int64_t> 1 << 32:
+        last = layer.seq + <uint64_t> n - 1
+        if last < layer.seq or last > <uint64_t> 0xFFFFFFFF and not layer.sa.flags & SA_ESN:
             return False
         begin_draft(draft, layer.sa, layer.seq)
         if layer.seq > draft.top and n <= <int64_t> layer.sa.ring_mask * 64:

@@ -165,7 +165,8 @@ cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shap
         w.at.esp_len = p.esp_len - 4
         w.at.proto = IPPROTO_AH_
         ah_header(sa, shape, &p, esp, seq, raw64(iv))
-        ah_ops(w, sa, shape, low + room, scratch, raw64(iv), True)
+        if not ah_ops(w, sa, shape, low + room, scratch, raw64(iv), True):
+            return ST_CRYPTO_FAILED         # somebody has written there since `covers`; nothing of it stays
         count(sa, p.total)
         return PENDING
     trailer(p.data, &p, sa.icv_len)
