@@ -47,8 +47,9 @@ cdef extern from *:
         t += t >> 16 | t << 16;
         return (uint16_t)~(t >> 16);
     }
-    static inline void ipf_prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
-    static inline void ipf_prefetch_w(const void *p) { __builtin_prefetch(p, 1, 3); }
+    /* the empty statement keeps gcc from taking functions that only prefetch for functions without effect */
+    static inline void ipf_prefetch(const void *p) { __builtin_prefetch(p, 0, 3); __asm__ volatile(""); }
+    static inline void ipf_prefetch_w(const void *p) { __builtin_prefetch(p, 1, 3); __asm__ volatile(""); }
     /* 1 if equal; time depends on n alone */
     static inline int ipf_equal(const void *a, const void *b, size_t n)
     {
