@@ -14,7 +14,7 @@ cdef enum:
     MAX_LAYERS = 8      # ESP in AH in ESP in ...: what decapsulate follows and a bundle holds
     MAX_SUITES = 256
     MAX_KEPT = 64       # bytes; longer headers in front of a layer that has others inside take memory of their own
-    FEW_SAS = 4096      # up to here caches and out-of-order execution do better than asking ahead
+    FEW_SAS = 128       # up to here caches and out-of-order execution do better than asking ahead
     MAX_MAC = 64        # longest digest
     N_ENC = 19          # codes of alg.ENCRYPTION
     N_AUTH = 11         # codes of alg.AUTHENTICATION
