@@ -169,4 +169,6 @@ cdef inline uint8_t strip_ah(const table_t *t, const sa_t *sa, const found_t *at
     cdef uint8_t *ah = at.esp - 4
     cdef uint32_t n = ah_len_of(at)
     out.leads_on = False
+    if n > at.esp_len + 4:
+        return ST_MALFORMED         # somebody has written there since
     return uncover(t, sa, sa.flags, at, ah, ah + n, at.esp_len + 4 - n, ah[0], out)
