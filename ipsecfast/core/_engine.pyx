@@ -314,8 +314,12 @@ cdef Py_ssize_t _copy_handles(handle, int64_t *to, Py_ssize_t n) except -1:
         one = PyLong_AsLongLongAndOverflow(handle, &overflow)
         if overflow:
             one = -1
-        for i in range(n):
-            to[i] = one
+        if n:
+            to[0] = one
+        i = 1
+        while i < n:
+            memcpy(to + i, to, (i if i < n - i else n - i) * 8)
+            i *= 2
         return n > 0
     if PyObject_CheckBuffer(handle) and _plain(handle):
         PyObject_GetBuffer(handle, &view, PyBUF_FORMAT | PyBUF_ND)

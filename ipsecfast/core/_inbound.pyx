@@ -10,17 +10,19 @@ deeper: their numbers are accepted once as well, but after all packets of the ch
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ._ah cimport ah_fits, ah_ops, ah_restore, usual_ah_ops
-from ._bytes cimport be32, copy_icv, prefetch, prefetch_w, raw32, raw64, zero_icv
+from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore, usual_ah_ops
+from ._bytes cimport be32, copy_icv, prefetch, prefetch_w, put_raw32, put_raw64, raw32, raw64, zero_icv
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
+from ._ip cimport ip4_mend, ip4_move, ip4_plain, ip_t
 from ._locate cimport locate
 from ._lookup cimport bucket_of, chain_head, choose
-from ._strip cimport let_go, strip, strip_ah, stripped_t
+from ._strip cimport leads_on, let_go, strip, strip_ah, stripped_t
+from ._trailer cimport is_short_trailer
 from ._types cimport (
-    CHUNK, CLASS_AEAD, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, MAX_KEPT, MAX_LAYERS, PENDING,
-    SA_AH, SA_ANY_MODE, SA_DST_ANY, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_USUAL,
+    CHUNK, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_NONE_, MAX_KEPT, MAX_LAYERS, PENDING,
+    SA_AH, SA_ANY_MODE, SA_DST_ANY, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_TUNNEL, SA_USUAL,
     ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_MALFORMED, ST_NO_SA, ST_OK, ST_REPLAYED,
-    SCRATCH,
+    SCRATCH, USUAL_AH, USUAL_ESP,
     found_t, item_t, outer_t, sa_t, shape_t, table_t, verdict_t, view_t, waiting_t, work_t,
 )
 from ._window cimport esn_infer, window_check, window_mark
@@ -49,10 +51,9 @@ cdef inline bint hazard(const work_t *work, int k, const sa_t *sa, bint esn, uin
     return after - seq >= sa.window_size or pending_twice(work, k, sa, seq)
 
 
-cdef inline uint8_t admit(uint32_t epoch, const work_t *work, int k, sa_t *sa, bint esn, const found_t *at,
+cdef inline uint8_t admit(uint32_t epoch, const work_t *work, int k, sa_t *sa, bint esn, uint32_t seq_lo,
                           uint64_t *seq) noexcept nogil:
     """The window (RFC 4303 sec. 3.4.3): PENDING, a refusal, or ST_OK for "end the chunk here"."""
-    cdef uint32_t seq_lo = be32(at.esp + 4)
     cdef bint valid = True, alone = sa.pend_epoch != epoch or k == 0
     seq[0] = seq_lo
     if esn:
@@ -66,6 +67,25 @@ cdef inline uint8_t admit(uint32_t epoch, const work_t *work, int k, sa_t *sa, b
         sa.pend_top = sa.seq
     if seq[0] > sa.pend_top:
         sa.pend_top = seq[0]
+    return PENDING
+
+
+cdef uint8_t admit_late(uint32_t epoch, const work_t *work, int k, sa_t *sa, uint32_t seq_lo,
+                        uint64_t *seq) noexcept nogil:
+    """Once for all that is not in order."""
+    return admit(epoch, work, k, sa, False, seq_lo, seq)
+
+
+cdef inline uint8_t admit_next(uint32_t epoch, const work_t *work, int k, sa_t *sa, uint32_t seq_lo,
+                               uint64_t *seq) noexcept nogil:
+    """`admit` without ESN: most packets have a higher number than those before."""
+    # 0 where it is of another chunk; with many SAs nobody can foretell that, so there is no branch
+    cdef uint64_t pending = sa.pend_top & (<uint64_t> 0 - <uint64_t> (sa.pend_epoch == epoch))
+    if seq_lo <= sa.seq or seq_lo <= pending:
+        return admit_late(epoch, work, k, sa, seq_lo, seq)
+    sa.pend_epoch = epoch
+    sa.pend_top = seq_lo
+    seq[0] = seq_lo
     return PENDING
 
 
@@ -99,7 +119,7 @@ cdef void refuse(view_t *batch, verdict_t *out, const item_t *item, const work_t
 
 
 cdef void look_ahead(table_t *t, const item_t *items, work_t *work, int n) noexcept nogil:
-    """Parse and find the chains' heads, each read of memory asked for a stage ahead."""
+    """Parse and find the chains' heads, and ask for SAs and keyed states, each read of memory a stage ahead."""
     cdef int k
     cdef work_t *w
     for k in range(n):
@@ -115,13 +135,34 @@ cdef void look_ahead(table_t *t, const item_t *items, work_t *work, int n) noexc
             if w.head:
                 prefetch_w(&t.sas[w.head - 1])
                 prefetch_w(<uint8_t *> &t.sas[w.head - 1] + 64)
+    for k in range(n):
+        if work[k].head:
+            prefetch_state(&t.sas[work[k].head - 1], &t.suites[t.sas[work[k].head - 1].suite])
 
 
-cdef inline bint is_usual(const sa_t *sa, const found_t *at) noexcept nogil:
-    """A SA_USUAL, first of its chain, that `choose` would choose, and ESP over IPv4 without options?"""
-    return ((at.esp == at.ip + 20 or at.version == 4 and at.hdr_len == 20 and at.proto == IPPROTO_ESP_)
-            and (sa.flags & (SA_USUAL | SA_AH | SA_OUTBOUND)) == SA_USUAL
-            and (sa.flags & SA_DST_ANY or raw32(sa.dst) == raw32(at.ip + 16)))
+cdef inline bint is_usual(const sa_t *sa, const uint8_t *ip) noexcept nogil:
+    """Is an ESP packet over IPv4 without options, whose SPI's first SA this is, one of a SA_USUAL?"""
+    return ((sa.flags & (SA_USUAL | SA_AH | SA_OUTBOUND)) == SA_USUAL
+            and (sa.flags & SA_DST_ANY or raw32(sa.dst) == raw32(ip + 16)))
+
+
+cdef inline bint usual(uint32_t epoch, work_t *work, int k, sa_t *sa, uint8_t *ip, uint32_t total, uint8_t *esp,
+                       uint32_t esp_len) noexcept nogil:
+    """`admit_any` for ESP of a SA_USUAL, which most packets are; False: not so simple, nothing was done."""
+    cdef work_t *w = &work[k]
+    cdef uint64_t seq
+    cdef uint32_t icv_len = sa.icv_len
+    if esp_len < 18 + icv_len or admit_next(epoch, work, k, sa, be32(esp + 4), &seq) != PENDING:
+        return False
+    w.sa = sa
+    w.seq = seq
+    w.suite = sa.suite
+    w.usual = USUAL_ESP
+    w.status = PENDING
+    w.at.ip = ip
+    w.at.total = total
+    usual_ops(w, sa, icv_len, esp, esp_len, raw64(esp + 8))
+    return True
 
 
 cdef inline bint is_usual_ah(const sa_t *sa, const found_t *at) noexcept nogil:
@@ -140,7 +181,7 @@ cdef uint8_t admit_any(table_t *t, const view_t *batch, const item_t *item, work
     cdef const uint8_t *limit
     if not (ah_fits(sa, shape, &w.at) if sa.proto == IPPROTO_AH_ else esp_fits(sa, shape, &w.at)):
         return ST_MALFORMED
-    status = admit(t.epoch, work, k, sa, esn, &w.at, seq)
+    status = admit(t.epoch, work, k, sa, esn, be32(w.at.esp + 4), seq)
     if status != PENDING:
         return status
     if sa.proto == IPPROTO_ESP_:
@@ -165,64 +206,61 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
     cdef int64_t *handles = out.handle + items[0].index      # at depth 0 the chunk is a run of the batch
     cdef uint64_t *seqs = out.seq + items[0].index
     cdef uint8_t *icv
+    cdef uint8_t *ip
+    cdef ip_t plain
     cdef const shape_t *shape
-    cdef shape_t aead
-    aead.kind = CLASS_AEAD
-    aead.iv_len = 8
-    aead.block = 1
     if many:
         look_ahead(t, items, work, n)
     for k in range(n):
         w = &work[k]
-        if many:
+        if k + 6 < n:
+            prefetch(items[k + 6].ip)
+        ip = items[k].ip
+        head = 0
+        if ip4_plain(ip, items[k].length, &plain) and plain.proto == IPPROTO_ESP_ and plain.total >= 32:
+            head = w.head if many else chain_head(t, raw32(ip + 20))
+            if head and is_usual(&t.sas[head - 1], ip) and usual(
+                    epoch, work, k, &t.sas[head - 1], ip, plain.total, ip + 20, plain.total - 20):
+                if depth == 0:
+                    handles[k] = w.sa.handle
+                    seqs[k] = w.seq
+                continue
+            status = PENDING
+            w.at = found_t(ip, ip + 20, plain.total - 20, plain.total, 20, 9, 4, IPPROTO_ESP_)
+        elif many:
             status = w.status
             head = w.head
         else:
-            if k + 6 < n:
-                prefetch(items[k + 6].ip)
-            head = 0
-            status = locate(t, items[k].ip, items[k].length, &w.at)
+            status = locate(t, ip, items[k].length, &w.at)
             if status == PENDING:
                 head = chain_head(t, raw32(w.at.esp))
         sa = NULL
         seq = 0
-        if status == PENDING and head and is_usual(&t.sas[head - 1], &w.at):
-            # most packets of most users: the same as below with most questions answered
-            sa = &t.sas[head - 1]
-            if many:
-                prefetch_state(sa, &t.suites[sa.suite])
-            w.usual = True
-            w.suite = sa.suite
-            status = ST_MALFORMED
-            if esp_fits(sa, &aead, &w.at):
-                status = admit(epoch, work, k, sa, False, &w.at, &seq)
-            if status == PENDING:
-                usual_ops(w, sa, sa.icv_len, w.at.esp, w.at.esp_len, raw64(w.at.esp + 8))
-        elif status == PENDING and head and is_usual_ah(&t.sas[head - 1], &w.at):
-            sa = &t.sas[head - 1]
-            shape = &t.suites[sa.suite].shape
-            if many:
-                prefetch_state(sa, &t.suites[sa.suite])
-            w.usual = True
-            w.suite = sa.suite
-            status = ST_MALFORMED
-            if ah_fits(sa, shape, &w.at):
-                status = admit(epoch, work, k, sa, False, &w.at, &seq)
-            if status == PENDING:
-                icv = w.at.esp + 8 + shape.iv_len
-                copy_icv(w.ah_icv, icv, sa.icv_len)
-                zero_icv(icv, sa.icv_len)
-                usual_ah_ops(w, sa, shape, w.at.ip, w.at.total, w.ah_icv, raw64(w.at.ip), raw64(w.at.ip + 8),
-                             raw64(w.at.esp + 8))
-        elif status == PENDING:
-            w.usual = False
-            sa = choose(t, head, &w.at)
-            status = ST_NO_SA
-            if sa != NULL:
-                if many:
-                    prefetch_state(sa, &t.suites[sa.suite])
+        w.usual = 0
+        if status == PENDING:
+            sa = &t.sas[head - 1] if head else NULL
+            if (sa != NULL and w.at.hdr_len == 20 and w.at.esp == ip + 28 and is_usual(sa, ip)
+                    and usual(epoch, work, k, sa, ip, w.at.total, w.at.esp, w.at.esp_len)):
+                seq = w.seq                     # in UDP
+            elif sa != NULL and is_usual_ah(sa, &w.at):
+                shape = &t.suites[sa.suite].shape
+                w.usual = USUAL_AH
                 w.suite = sa.suite
-                status = admit_any(t, batch, &items[k], work, k, sa, &t.suites[sa.suite].shape, &seq)
+                status = ST_MALFORMED
+                if ah_fits(sa, shape, &w.at):
+                    status = admit_next(epoch, work, k, sa, be32(w.at.esp + 4), &seq)
+                if status == PENDING:
+                    icv = w.at.esp + 8 + shape.iv_len
+                    copy_icv(w.ah_icv, icv, sa.icv_len)
+                    zero_icv(icv, sa.icv_len)
+                    usual_ah_ops(w, sa, shape, w.at.ip, w.at.total, w.ah_icv, raw64(w.at.ip), raw64(w.at.ip + 8),
+                                 raw64(w.at.esp + 8))
+            else:
+                sa = choose(t, head, &w.at)
+                status = ST_NO_SA
+                if sa != NULL:
+                    w.suite = sa.suite
+                    status = admit_any(t, batch, &items[k], work, k, sa, &t.suites[sa.suite].shape, &seq)
         if status == ST_OK:
             return k
         w.sa = sa
@@ -247,11 +285,63 @@ cdef bint overtaken(const sa_t *sa, uint64_t seq, uint8_t *status) noexcept nogi
     return False
 
 
+cdef inline bint finish_usual(const table_t *t, work_t *w, uint32_t epoch, uint8_t **packet,
+                              uint32_t *length) noexcept nogil:
+    """`finish` for what most packets are when all is well: transport mode with nothing of ours inside.
+
+    False: nothing was done.
+    """
+    cdef sa_t *sa = w.sa
+    cdef uint8_t *data = w.cipher.text
+    cdef uint32_t n = w.cipher.text_len, pad_len
+    cdef uint8_t next_header
+    if not w.cipher.good or sa.pend_epoch != epoch or sa.flags & SA_TUNNEL:
+        return False
+    # ESP's header is in front, so 8 bytes are always there
+    if not is_short_trailer(raw64(data + n - 8), &pad_len, &next_header) or pad_len + 2 > n:
+        return False
+    n -= pad_len + 2
+    if next_header == IPPROTO_NONE_ or leads_on(t, next_header, data, n):
+        return False
+    mark(sa, w.seq)
+    ip4_move(data - 20, w.at.ip, 20, 20 + n, next_header)
+    packet[0] = data - 20
+    length[0] = 20 + n
+    return True
+
+
+cdef inline bint finish_usual_ah(const table_t *t, work_t *w, uint32_t epoch, uint8_t **packet,
+                                 uint32_t *length) noexcept nogil:
+    """The same for AH; the header goes from where it was kept to its new place."""
+    cdef sa_t *sa = w.sa
+    cdef const uint8_t *ah = w.at.esp - 4
+    cdef uint8_t *data = w.at.esp - 4 + ah_len_of(&w.at)
+    cdef uint8_t next_header = ah[0]
+    cdef uint32_t n = w.at.total - <uint32_t> (data - w.at.ip), dst = raw32(w.at.ip + 16)
+    cdef uint64_t first = raw64(w.header), second = raw64(w.header + 8)
+    if not w.cipher.good or sa.pend_epoch != epoch or sa.flags & SA_TUNNEL or data - w.at.ip > w.at.total:
+        return False
+    if leads_on(t, next_header, data, n):
+        return False
+    mark(sa, w.seq)
+    ip4_mend(&first, &second, dst, 20 + n, next_header)
+    put_raw64(data - 20, first)
+    put_raw64(data - 12, second)
+    put_raw32(data - 4, dst)
+    packet[0] = data - 20
+    length[0] = 20 + n
+    return True
+
+
 cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *stripped) noexcept nogil:
     """The ICV's verdict, window mark, strip."""
     cdef const shape_t *shape
     cdef sa_t *sa = w.sa
     cdef found_t at
+    if w.usual == USUAL_ESP:
+        w.at.esp = w.cipher.text - 16
+        w.at.esp_len = 16 + w.cipher.text_len + sa.icv_len
+        w.at.proto = IPPROTO_ESP_
     if not w.cipher.good:
         shape = &t.suites[w.suite].shape
         w.status = ST_CRYPTO_FAILED if shape.kind == CLASS_MAC else ST_AUTH_FAILED
@@ -267,7 +357,7 @@ cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *strip
         at.esp_len = w.at.esp_len
         at.version = 4
         at.hdr_len = 20
-        if w.at.proto == IPPROTO_AH_:
+        if w.usual == USUAL_AH:
             w.status = strip_ah(t, sa, &at, stripped)
         else:
             w.status = strip(t, sa, sa.flags & ~<uint32_t> SA_ANY_MODE, 8, &at, stripped)
@@ -321,16 +411,30 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
     cdef item_t *follower
     cdef stripped_t stripped
     cdef uint32_t epoch = t.epoch + 1
+    cdef uint8_t *packet = NULL
+    cdef uint32_t length = 0
     cdef int64_t i
     cdef int k, n_inner = 0
-    cdef bint with_ah = t.n_ah != 0
+    cdef bint with_ah = t.n_ah != 0, done
     stripped = stripped_t(NULL, 0, False, NULL)
     t.epoch = epoch
     n = admit_chunk(t, batch, out, items, work, n, depth)
     open_chunk(t, work, n)
     for k in range(n):
         w = &work[k]
-        if with_ah and w.at.proto == IPPROTO_AH_ and (
+        if w.usual == USUAL_ESP:
+            done = finish_usual(t, w, epoch, &packet, &length)
+        else:
+            done = w.usual == USUAL_AH and w.status == PENDING and finish_usual_ah(t, w, epoch, &packet, &length)
+        if done:
+            i = items[k].index
+            w.sa.packets += 1
+            w.sa.bytes += w.at.total
+            batch.offset[i] = packet - batch.base
+            batch.length[i] = <int32_t> length
+            out.status[i] = ST_OK
+            continue
+        if with_ah and w.usual != USUAL_ESP and w.at.proto == IPPROTO_AH_ and (
                 w.status == PENDING or w.status == ST_AUTH_FAILED or w.status == ST_CRYPTO_FAILED):
             ah_restore(w, t.suites[w.suite].shape.iv_len, False)      # also after a wrong ICV: as it was
         if w.status == PENDING:

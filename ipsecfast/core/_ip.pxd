@@ -64,7 +64,7 @@ cdef inline bint ip6_walk(const uint8_t *ip, uint32_t there, ip_t *out) noexcept
 
 cdef inline bint ip4_plain(const uint8_t *ip, int64_t length, ip_t *out) noexcept nogil:
     """What nearly all packets are: whole, IPv4, no options.  False says nothing; `ip_parse` comes to the same."""
-    if length < 20 or ip[0] != 0x45 or be16(ip + 6) & 0x3FFF:
+    if length < 20 or raw64(ip) & (field8(0xFF, 0) | field16(0x3FFF, 6)) != field8(0x45, 0):
         return False
     out.total = be16(ip + 2)
     out.hdr_len = 20
@@ -144,15 +144,13 @@ cdef inline void udp6_checksum(const uint8_t *ip, uint8_t *udp, uint32_t n) noex
     put_raw16(udp + 6, total if total else <uint16_t> 0xFFFF)
 
 
-cdef inline void ip4_words(const uint8_t *ip, uint32_t total, uint8_t proto, uint64_t *first, uint64_t *second,
-                           uint32_t *dst) noexcept nogil:
-    """An IPv4 header without options, in memory order, with a new length, protocol and checksum."""
-    cdef uint64_t a = raw64(ip) & ~field16(0xFFFF, 2) | field16(<uint16_t> total, 2)
-    cdef uint64_t b = raw64(ip + 8) & ~(field8(0xFF, 1) | field16(0xFFFF, 2)) | field8(proto, 1)
-    cdef uint32_t c = raw32(ip + 16)
+cdef inline void ip4_mend(uint64_t *first, uint64_t *second, uint32_t dst, uint32_t total,
+                          uint8_t proto) noexcept nogil:
+    """Give an IPv4 header without options, in memory order, a new length, protocol and checksum."""
+    cdef uint64_t a = first[0] & ~field16(0xFFFF, 2) | field16(<uint16_t> total, 2)
+    cdef uint64_t b = second[0] & ~(field8(0xFF, 1) | field16(0xFFFF, 2)) | field8(proto, 1)
     first[0] = a
-    second[0] = b | field16(swap16(sum_fold(add_carry(add_carry(a, b), c))), 2)
-    dst[0] = c
+    second[0] = b | field16(swap16(sum_fold(add_carry(add_carry(a, b), dst))), 2)
 
 
 cdef inline void ip4_move(uint8_t *to, const uint8_t *ip, uint32_t hdr_len, uint32_t total,
@@ -164,7 +162,10 @@ cdef inline void ip4_move(uint8_t *to, const uint8_t *ip, uint32_t hdr_len, uint
     cdef uint64_t a, b
     cdef uint32_t c
     if hdr_len == 20:
-        ip4_words(ip, total, proto, &a, &b, &c)
+        a = raw64(ip)
+        b = raw64(ip + 8)
+        c = raw32(ip + 16)
+        ip4_mend(&a, &b, c, total, proto)
         put_raw64(to, a)
         put_raw64(to + 8, b)
         put_raw32(to + 16, c)

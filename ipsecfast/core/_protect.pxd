@@ -4,8 +4,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ._ah cimport ah_len_for
-from ._bytes cimport little64, put_be32, put_raw16, put_raw32, put_raw64
+from ._bytes cimport put_be32, put_raw16, put_raw32, put_raw64
 from ._ip cimport FRAG_NONE, ip_head, ip_parse, ip_t
+from ._trailer cimport SHORT_PADDING, short_trailer
 from ._types cimport (
     IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_, PENDING,
     SA_AH, SA_ESN, SA_HAS_ADDRESS, SA_TUNNEL, SA_UDP, SA_V6, ST_FRAGMENT, ST_MALFORMED, ST_NO_ROOM, ST_OK,
@@ -103,13 +104,9 @@ cdef inline void uncount(sa_t *sa, uint32_t total) noexcept nogil:
 
 cdef inline void trailer(uint8_t *data, const plan_t *plan, uint8_t icv_len) noexcept nogil:
     """TFC padding of zeros, padding 1, 2, 3, ..., pad length, next header (RFC 4303 sec. 2.4 to 2.7)."""
-    cdef uint64_t word
-    cdef uint32_t bits = 8 * plan.pad_len
-    if plan.pad_len <= 6 and icv_len >= 8 and plan.clear_len == plan.data_len + plan.pad_len + 2:
+    if plan.pad_len <= SHORT_PADDING and icv_len >= 8 and plan.clear_len == plan.data_len + plan.pad_len + 2:
         # one store; what it writes behind the trailer is the ICV's place
-        word = <uint64_t> 0x0807060504030201 & ((<uint64_t> 1 << bits) - 1)
-        word |= <uint64_t> (plan.pad_len | <uint32_t> plan.next_header << 8) << bits
-        put_raw64(data + plan.data_len, little64(word))
+        put_raw64(data + plan.data_len, short_trailer(plan.pad_len, plan.next_header))
         return
     cdef uint8_t *end = data + plan.clear_len
     cdef uint8_t *pad = end - 2 - plan.pad_len
@@ -131,9 +128,11 @@ cdef inline void ah_header(const sa_t *sa, const shape_t *shape, const plan_t *p
     put_raw16(ah + 2, 0)
     put_raw32(ah + 4, sa.spi_be)
     put_be32(ah + 8, <uint32_t> seq)
-    while at < p.head:
+    while at + 8 <= p.head:
+        put_raw64(ah + at, 0)
+        at += 8
+    if at < p.head:
         put_raw32(ah + at, 0)
-        at += 4
     if shape.iv_len:
         put_raw64(ah + 12, iv)
 

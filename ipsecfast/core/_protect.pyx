@@ -20,7 +20,7 @@ from ._ip cimport ip4_move, ip4_plain, ip6_move, ip_t, ip_tos, udp6_checksum
 from ._types cimport (
     IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IV_COUNTER, IV_RANDOM, PENDING,
     SA_AH, SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_TUNNEL, SA_UDP, SA_V6,
-    ST_CRYPTO_FAILED, ST_MALFORMED, ST_NO_ROOM, ST_OK, ST_SEQ_EXHAUSTED,
+    ST_CRYPTO_FAILED, ST_MALFORMED, ST_NO_ROOM, ST_OK, ST_SEQ_EXHAUSTED, USUAL_ESP,
     sa_t, shape_t, table_t, verdict_t, view_t, work_t,
 )
 
@@ -186,7 +186,7 @@ cdef bint covers(const sa_t *sa, const ip_t *ip, uint32_t flags, const uint8_t *
 cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low, int64_t room,
                          const uint8_t *iv, uint64_t given, uint8_t *scratch) noexcept nogil:
     cdef ip_t ip
-    w.usual = False
+    w.usual = 0
     if iv == NULL and not sa.flags & (SA_TUNNEL | SA_UDP | SA_AH | SA_ESN | SA_V6) and ip4_plain(old_ip, length, &ip):
         # most packets of most of these SAs: the same with most of its questions answered
         return protect(t, w, sa, &t.suites[sa.suite].shape, 0, &ip, old_ip, low, room, NULL, given, scratch)
@@ -199,7 +199,7 @@ cdef uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
     """After the crypto: OK, or what went wrong, which counts no more; the last of a packet's bytes are written."""
     if w.status != PENDING:
         return w.status
-    if not w.usual:                           # `chunk` has dealt with those that are well
+    if w.usual != USUAL_ESP:                  # `chunk` has dealt with those that are well
         if w.at.proto == IPPROTO_AH_:
             ah_restore(w, t.suites[w.suite].shape.iv_len, True)
         if w.cipher.good and w.mac.good:

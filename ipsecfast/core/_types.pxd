@@ -5,6 +5,11 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 cdef enum:
     SCRATCH = 65536 + 192     # a packet, and ESN's high half behind it
 
+# Packets on the short ways, of a SA_USUAL and over IPv4 without options
+cdef enum:
+    USUAL_ESP = 1  # of `at` only total is set, outbound to the length before, and inbound ip
+    USUAL_AH = 2
+
 cdef enum:
     PENDING = 255  # no status yet
 
@@ -14,7 +19,7 @@ cdef enum:
     MAX_LAYERS = 8      # ESP in AH in ESP in ...: what decapsulate follows and a bundle holds
     MAX_SUITES = 256
     MAX_KEPT = 64       # bytes; longer headers in front of a layer that has others inside take memory of their own
-    FEW_SAS = 4096      # up to here caches and out-of-order execution do better than asking ahead
+    FEW_SAS = 128       # up to here caches and out-of-order execution do better than asking ahead
     MAX_MAC = 64        # longest digest
     N_ENC = 19          # codes of alg.ENCRYPTION
     N_AUTH = 11         # codes of alg.AUTHENTICATION
@@ -225,7 +230,7 @@ cdef struct work_t:
     uint8_t status
     uint8_t suite
     uint8_t begun             # decryption may have changed the bytes
-    uint8_t usual             # of a SA_USUAL, IPv4 without options; outbound ESP alone, of `at` only total is set
+    uint8_t usual             # USUAL_*
     uint32_t head             # first candidate, index + 1
     uint64_t seq
     found_t at
