@@ -23,6 +23,9 @@ from ._types cimport BUNDLE_BIT, SA_IN_USE, SA_OUTBOUND, ST_OK, sa_t, table_t, v
 
 import numpy as np
 
+cdef enum:
+    FEW_HANDLES = 64        # to give up the GIL takes longer than to check them
+
 
 cdef class _Column:
     """One column of a result as a buffer; keeps the result alive."""
@@ -335,6 +338,33 @@ cdef Py_ssize_t _copy_handles(handle, int64_t *to, Py_ssize_t n) except -1:
     return n
 
 
+cdef Py_ssize_t _first_bad(const table_t *t, const int64_t *handles, Py_ssize_t n, int64_t iv_len,
+                           bint *bundles) noexcept nogil:
+    """Index of the first handle that is none, or -1; whether there are bundles."""
+    cdef const sa_t *sa
+    cdef Py_ssize_t i
+    cdef int64_t h
+    cdef uint32_t index
+    for i in range(n):
+        h = handles[i]
+        if i and h == handles[i - 1]:
+            continue
+        index = <uint32_t> h - 1
+        if h > 0 and h >> BUNDLE_BIT:
+            bundles[0] = True
+            if index >= t.n_bundles or t.bundles[index].handle != h or not t.bundles[index].n or iv_len >= 0:
+                return i
+            continue
+        if h <= 0 or index >= t.high_water:
+            return i
+        sa = &t.sas[index]
+        if (sa.flags & (SA_IN_USE | SA_OUTBOUND)) != (SA_IN_USE | SA_OUTBOUND) or sa.handle != h:
+            return i
+        if iv_len >= 0 and t.suites[sa.suite].shape.iv_len != iv_len:
+            return i
+    return -1
+
+
 cdef int _check_handles(CoreSAD sad, Result result, Py_ssize_t n, int64_t iv_len) except -1:
     """Raise unless the first n handles name outbound SAs or bundles of ours, with IVs of `iv_len` bytes (-1: any).
 
@@ -342,32 +372,14 @@ cdef int _check_handles(CoreSAD sad, Result result, Py_ssize_t n, int64_t iv_len
     """
     cdef table_t *t = &sad.table
     cdef sa_t *sa
-    cdef Py_ssize_t i, bad = -1
+    cdef Py_ssize_t bad
     cdef int64_t h
-    cdef uint32_t index
     cdef bint bundles = False
-    with nogil:
-        for i in range(n):
-            h = result.verdict.handle[i]
-            if i and h == result.verdict.handle[i - 1]:
-                continue
-            index = <uint32_t> h - 1
-            if h > 0 and h >> BUNDLE_BIT:
-                bundles = True
-                if index >= t.n_bundles or t.bundles[index].handle != h or not t.bundles[index].n or iv_len >= 0:
-                    bad = i
-                    break
-                continue
-            if h <= 0 or index >= t.high_water:
-                bad = i
-                break
-            sa = &t.sas[index]
-            if (sa.flags & (SA_IN_USE | SA_OUTBOUND)) != (SA_IN_USE | SA_OUTBOUND) or sa.handle != h:
-                bad = i
-                break
-            if iv_len >= 0 and t.suites[sa.suite].shape.iv_len != iv_len:
-                bad = i
-                break
+    if n > FEW_HANDLES:
+        with nogil:
+            bad = _first_bad(t, result.verdict.handle, n, iv_len, &bundles)
+    else:
+        bad = _first_bad(t, result.verdict.handle, n, iv_len, &bundles)
     if bad < 0:
         return bundles
     h = result.verdict.handle[bad]

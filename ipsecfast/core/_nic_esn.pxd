@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from ._nic cimport nic_sa_t, nic_t
+
 cdef enum:
     WRAP_ZONE = 0x40000000    # so near to a wrap of the low half other high halves come into question
 

@@ -114,6 +114,7 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
     cdef int k
     cdef uint32_t short_ways = SA_USUAL | SA_AH if ivs == NULL else 0
     cdef uint32_t kind, total
+    cdef int64_t left = batch.n - start     # of the batch: the next chunk's first ones are asked for too
     cdef uint8_t *base = batch.base
     cdef uint8_t *ip
     cdef int64_t *offset = batch.offset + start
@@ -127,7 +128,7 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
     for k in range(n):
         w = &work[k]
         sa = &t.sas[<uint32_t> handle[k] - 1]
-        if k + 6 < n:
+        if k + 6 < left:
             ip = base + offset[k + 6]
             prefetch_w(ip - 16)         # where the header goes: stores wait for each other
             prefetch_w(ip)

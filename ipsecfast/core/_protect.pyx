@@ -18,7 +18,7 @@ from ._bytes cimport (
 from ._esp cimport count_refusal, esp_ops
 from ._ip cimport ip4_move, ip4_plain, ip6_move, ip_t, ip_tos, udp6_checksum
 from ._types cimport (
-    IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IV_COUNTER, IV_RANDOM, PENDING,
+    CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IV_COUNTER, IV_RANDOM, PENDING,
     SA_AH, SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_TUNNEL, SA_UDP, SA_V6,
     ST_CRYPTO_FAILED, ST_MALFORMED, ST_NO_ROOM, ST_OK, ST_SEQ_EXHAUSTED, USUAL_ESP,
     sa_t, shape_t, table_t, verdict_t, view_t, work_t,
@@ -186,13 +186,23 @@ cdef bint covers(const sa_t *sa, const ip_t *ip, uint32_t flags, const uint8_t *
 cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low, int64_t room,
                          const uint8_t *iv, uint64_t given, uint8_t *scratch) noexcept nogil:
     cdef ip_t ip
+    cdef shape_t aead
+    cdef const shape_t *shape = &t.suites[sa.suite].shape
     w.usual = 0
     if iv == NULL and not sa.flags & (SA_TUNNEL | SA_UDP | SA_AH | SA_ESN | SA_V6) and ip4_plain(old_ip, length, &ip):
         # most packets of most of these SAs: the same with most of its questions answered
-        return protect(t, w, sa, &t.suites[sa.suite].shape, 0, &ip, old_ip, low, room, NULL, given, scratch)
+        return protect(t, w, sa, shape, 0, &ip, old_ip, low, room, NULL, given, scratch)
     if not parse(sa, old_ip, length, &ip):
         return ST_MALFORMED
-    return protect(t, w, sa, &t.suites[sa.suite].shape, sa.flags, &ip, old_ip, low, room, iv, given, scratch)
+    if iv == NULL and shape.kind == CLASS_AEAD and shape.salt_len == 4:
+        # what these have in common; their SAs that come here have ESN, UDP, a tunnel or IPv6
+        aead.kind = CLASS_AEAD
+        aead.iv_kind = IV_COUNTER
+        aead.iv_len = 8
+        aead.salt_len = 4
+        aead.align_mask = 3
+        return protect(t, w, sa, &aead, sa.flags & ~<uint32_t> SA_AH, &ip, old_ip, low, room, NULL, given, scratch)
+    return protect(t, w, sa, shape, sa.flags, &ip, old_ip, low, room, iv, given, scratch)
 
 
 cdef uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:

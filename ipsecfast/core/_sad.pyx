@@ -33,6 +33,7 @@ from ..sa import SecurityAssociation
 
 cdef enum:
     MAX_CAPACITY = 1 << 26
+    ROOMY = 8192    # capacities up to here have buckets enough that nearly every SPI is in its first one
 
 cdef unsigned processes = 0     # forks survived
 
@@ -90,7 +91,7 @@ cdef class CoreSAD(KeyStore):
         self.capacity = capacity
         self.slow = slow
         self._choose = choose
-        while (1 << bits) < 2 * capacity:
+        while (1 << bits) < (4 if capacity <= ROOMY else 2) * capacity:
             bits += 1
         t.chunk = CHUNK_ONE_PASS
         t.capacity = <uint32_t> capacity
