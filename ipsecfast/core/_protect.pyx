@@ -183,24 +183,34 @@ cdef bint covers(const sa_t *sa, const ip_t *ip, uint32_t flags, const uint8_t *
         scratch, sa, old_ip, ip.hdr_len)
 
 
+cdef inline void usual_aead(shape_t *aead) noexcept nogil:
+    """What all AEADs have in common but CCM and AES-GMAC."""
+    aead.kind = CLASS_AEAD
+    aead.iv_kind = IV_COUNTER
+    aead.iv_len = 8
+    aead.salt_len = 4
+    aead.align_mask = 3
+
+
 cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low, int64_t room,
                          const uint8_t *iv, uint64_t given, uint8_t *scratch) noexcept nogil:
     cdef ip_t ip
     cdef shape_t aead
     cdef const shape_t *shape = &t.suites[sa.suite].shape
     w.usual = 0
-    if iv == NULL and not sa.flags & (SA_TUNNEL | SA_UDP | SA_AH | SA_ESN | SA_V6) and ip4_plain(old_ip, length, &ip):
-        # most packets of most of these SAs: the same with most of its questions answered
-        return protect(t, w, sa, shape, 0, &ip, old_ip, low, room, NULL, given, scratch)
+    # the same several times, with questions answered beforehand: for what most packets that come here are
+    if iv == NULL and not sa.flags & (SA_TUNNEL | SA_AH | SA_V6) and ip4_plain(old_ip, length, &ip):
+        if shape.kind != CLASS_AEAD or shape.salt_len != 4:
+            return protect(t, w, sa, shape, sa.flags & (SA_ESN | SA_UDP), &ip, old_ip, low, room, NULL, given, scratch)
+        usual_aead(&aead)
+        return protect(t, w, sa, &aead, sa.flags & (SA_ESN | SA_UDP), &ip, old_ip, low, room, NULL, given, scratch)
     if not parse(sa, old_ip, length, &ip):
         return ST_MALFORMED
     if iv == NULL and shape.kind == CLASS_AEAD and shape.salt_len == 4:
-        # what these have in common; their SAs that come here have ESN, UDP, a tunnel or IPv6
-        aead.kind = CLASS_AEAD
-        aead.iv_kind = IV_COUNTER
-        aead.iv_len = 8
-        aead.salt_len = 4
-        aead.align_mask = 3
+        usual_aead(&aead)
+        if (sa.flags & (SA_TUNNEL | SA_UDP | SA_ESN | SA_V6)) == SA_TUNNEL:
+            return protect(t, w, sa, &aead, sa.flags & (SA_DF_SET | SA_DF_COPY | SA_ECN | SA_COPY_DSCP) | SA_TUNNEL, &ip,
+                           old_ip, low, room, NULL, given, scratch)
         return protect(t, w, sa, &aead, sa.flags & ~<uint32_t> SA_AH, &ip, old_ip, low, room, NULL, given, scratch)
     return protect(t, w, sa, shape, sa.flags, &ip, old_ip, low, room, iv, given, scratch)
 
