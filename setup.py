@@ -7,6 +7,7 @@ IPSECFAST_IPSEC_MB   "0" leaves the ipsec-mb provider out; a folder is taken as 
 
 import os
 import shlex
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -18,13 +19,13 @@ from setuptools._distutils.sysconfig import customize_compiler
 
 DEBUG = os.environ.get("IPSECFAST_DEBUG") == "1"
 CORE = "ipsecfast.core"
+# What is not declared inline is off the usual path; inside a loop it would take the loop's registers.
+INLINE = ["-fno-inline-functions"]
 # The datapath is small inline functions that a compiler should see as one (gcc stops far too early by itself).
-INLINE = [
+INLINE_GCC = [
     "--param=max-inline-insns-single=2000",
     "--param=large-function-growth=2000",
     "--param=inline-unit-growth=500",
-    # What is not declared inline is off the usual path; inside a loop it would take the loop's registers.
-    "-fno-inline-functions",
     "-fno-inline-functions-called-once",
     "-fno-inline-small-functions",
 ]
@@ -58,6 +59,18 @@ MODULES = [
     "_nic_lso",
     "_capture",
 ]
+
+
+def inline_flags() -> list[str]:
+    """clang ignores gcc's own flags, with a warning for each of them and each extension."""
+    compiler = new_compiler()
+    customize_compiler(compiler)
+    command = [*compiler.compiler, "-dM", "-E", "-x", "c", os.devnull]
+    try:
+        macros = subprocess.run(command, capture_output=True, text=True).stdout
+    except OSError:  # no compiler: the build will say so
+        macros = ""
+    return INLINE if "__clang__" in macros else [*INLINE, *INLINE_GCC]
 
 
 def find_ipsec_mb() -> dict[str, list[str]] | None:
@@ -103,15 +116,15 @@ def find_ipsec_mb() -> dict[str, list[str]] | None:
 
 
 def extension(name: str, **settings: list[str]) -> Extension:
-    flags = ["-O0", "-g"] if DEBUG else ["-O2", *INLINE]
     return Extension(
         f"{CORE}.{name}",
         [f"ipsecfast/core/{name}.pyx"],
-        extra_compile_args=[*flags, "-Wno-unused-function"],
+        extra_compile_args=[*FLAGS, "-Wno-unused-function"],
         **settings,
     )
 
 
+FLAGS = ["-O0", "-g"] if DEBUG else ["-O2", *inline_flags()]
 extensions = [extension(name) for name in MODULES if Path(f"ipsecfast/core/{name}.pyx").exists()]
 if (ipsec_mb := find_ipsec_mb()) is not None:
     extensions.append(extension("_ipsec_mb", **ipsec_mb))

@@ -31,7 +31,7 @@ def test_example(block: str, name: str) -> None:
         if not importlib.import_module("scapy.layers.ipsec").conf.crypto_valid:
             pytest.skip("scapy has no cryptography")
     names: dict[str, Callable[[], None]] = {"__name__": "example"}  # type: ignore[dict-item]
-    exec(compile(block, "docs/testing.md", "exec"), names)
+    exec(compile(block, "<docs/testing.md>", "exec"), names)  # no file: its lines are not the block's
     names[name]()
 
 

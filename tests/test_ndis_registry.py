@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from differential import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +143,7 @@ def test_files_that_can_not_be_read(tmp_path: Path) -> None:
         load_registry(tmp_path / "binary.reg")
 
 
+@examples(100)
 @given(st.text(alphabet='[]"\\=;,-%\n *XaHKR03dwordhex:', max_size=120), st.sampled_from(["REGEDIT4\n", "[Version]\n"]))
 def test_random_files_raise_nothing_but_the_documented_error(
     tmp_path_factory: pytest.TempPathFactory, text: str, start: str

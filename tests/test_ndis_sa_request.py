@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from differential import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -228,6 +229,7 @@ def test_requests_do_not_show_keys_and_are_not_pickled() -> None:
 
 
 @ABIS
+@examples(100)
 @given(st.integers(0, 2**32), st.data())
 def test_damaged_requests_raise_nothing_but_the_documented_error(abi: Abi, seed: int, data: st.DataObject) -> None:
     rng = random.Random(seed)

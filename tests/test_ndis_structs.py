@@ -7,6 +7,7 @@ import struct
 from typing import Any
 
 import pytest
+from differential import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,6 +164,7 @@ def test_conversion_between_abis_refuses_what_does_not_fit() -> None:
     assert NET_BUFFER("x64", Next=5, DataLength=6).convert("x86").DataLength == 6
 
 
+@examples(100)
 @given(st.sampled_from(sorted(STRUCTURES)), st.sampled_from(list(Abi)), st.binary(max_size=600), st.booleans())
 def test_random_buffers_raise_nothing_but_the_documented_error(
     name: str, abi: Abi, data: bytes, with_header: bool
@@ -208,6 +210,7 @@ def value(m: Any, abi: Abi) -> st.SearchStrategy[Any]:
     return st.lists(members(m.cls, abi), min_size=m.count, max_size=m.count)
 
 
+@examples(100)
 @given(st.data(), st.sampled_from(sorted(STRUCTURES)), st.sampled_from(list(Abi)))
 def test_what_is_written_is_read_back(data: st.DataObject, name: str, abi: Abi) -> None:
     cls = STRUCTURES[name]

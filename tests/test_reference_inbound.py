@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from by_hand import esp
+from differential import examples
 from helpers import (
     AUTH_FAILED,
     CBC_SA,
@@ -256,6 +257,7 @@ def test_eight_layers_at_the_most() -> None:
 # ---------------------------------------------------------------- whatever a peer may send
 
 
+@examples(100)
 @given(st.data())
 def test_any_bytes_give_a_status(data: st.DataObject) -> None:
     """No packet raises, in either direction, and refused ones are untouched or wiped in one piece."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from by_hand import esp
+from differential import examples
 from helpers import AUTH_FAILED, GCM_SA, NO_SA, NULL_SA, OK, REPLAYED, H, ipv4, reference_table
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +86,7 @@ def test_seq_is_seen_and_update_forgets() -> None:
     assert table.statistics(1).last_seq == 7 << 32 | 100
 
 
+@examples(100)
 @given(st.data())
 def test_window_is_rfc_4303_appendix_a2(data: st.DataObject) -> None:
     """Any true number in the 2**32 ones that start at the window's left edge is inferred."""
@@ -103,6 +105,7 @@ def test_window_is_rfc_4303_appendix_a2(data: st.DataObject) -> None:
     assert window.top == max(top, seq)
 
 
+@examples(100)
 @given(st.integers(1, 130), st.lists(st.integers(0, 400), min_size=2))
 def test_window_without_esn(size: int, numbers: list[int]) -> None:
     window, seen = ReplayWindow(size), set[int]()

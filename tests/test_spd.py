@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from differential import examples
 from helpers import FRAG_ATOMIC, FRAG_FIRST, FRAG_MIDDLE, ipv4, ipv6, patched, udp
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -125,6 +126,7 @@ def selector_fields(draw: st.DrawFn) -> dict[str, Any]:
     return fields
 
 
+@examples(100)
 @given(st.lists(selector_fields(), max_size=12), st.lists(packets(), min_size=1, max_size=12))
 @example([{}], [b""])
 def test_as_the_model(selectors: list[dict[str, Any]], some: list[bytes]) -> None:
@@ -137,6 +139,7 @@ def test_as_the_model(selectors: list[dict[str, Any]], some: list[bytes]) -> Non
         assert spd.select(alone).tolist() == [handle]
 
 
+@examples(100)
 @given(st.lists(selector_fields(), min_size=1, max_size=8), packets())
 def test_selectors_may_come_later(selectors: list[dict[str, Any]], packet: bytes) -> None:
     """What was looked up before is no hint any more."""

@@ -181,7 +181,8 @@ cdef class SelectorTable:
         cdef mask_t mask4, mask6
         cdef rule_t rule6
         memset(&rule, 0, sizeof(rule))
-        rule.handle, rule.proto, rule.next = handle, proto, NONE
+        rule.handle, rule.proto = handle, proto
+        rule.next = NONE
         rule.with_ports = sport is not None or dport is not None
         rule.sport_low, rule.sport_span = _range(sport)
         rule.dport_low, rule.dport_span = _range(dport)
