@@ -209,8 +209,8 @@ cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64
     if iv == NULL and shape.kind == CLASS_AEAD and shape.salt_len == 4:
         usual_aead(&aead)
         if (sa.flags & (SA_TUNNEL | SA_UDP | SA_ESN | SA_V6)) == SA_TUNNEL:
-            return protect(t, w, sa, &aead, sa.flags & (SA_DF_SET | SA_DF_COPY | SA_ECN | SA_COPY_DSCP) | SA_TUNNEL, &ip,
-                           old_ip, low, room, NULL, given, scratch)
+            return protect(t, w, sa, &aead, SA_TUNNEL | sa.flags & (SA_DF_SET | SA_DF_COPY | SA_ECN | SA_COPY_DSCP),
+                           &ip, old_ip, low, room, NULL, given, scratch)
         return protect(t, w, sa, &aead, sa.flags & ~<uint32_t> SA_AH, &ip, old_ip, low, room, NULL, given, scratch)
     return protect(t, w, sa, shape, sa.flags, &ip, old_ip, low, room, iv, given, scratch)
 
