@@ -76,7 +76,7 @@ cdef inline void usual_ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, u
     w.mac.tag_len = shape.mac_len
 
 
-cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len) noexcept nogil
+cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len, bint v4) noexcept nogil
 cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t *limit, uint8_t *scratch,
                  uint64_t iv, bint seal) noexcept nogil
 

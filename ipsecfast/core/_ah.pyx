@@ -98,7 +98,7 @@ cdef bint cover_routing(uint8_t *ip, uint8_t *header, uint32_t n) noexcept nogil
     return True
 
 
-cdef uint32_t copy_headers(uint8_t *to, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len) noexcept nogil:
+cdef uint32_t copy_headers(uint8_t *to, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len, bint v4) noexcept nogil:
     """Copy what stands in front of AH as the ICV sees it; returns its length there, 0 if an option does not fit.
 
     A fragment header is left out: fragmentation comes after AH (RFC 4302 sec. 3.3.4).
@@ -106,7 +106,7 @@ cdef uint32_t copy_headers(uint8_t *to, const sa_t *sa, const uint8_t *ip, uint3
     cdef uint32_t at = 40, n = 40, step, link = 6
     cdef uint8_t proto
     cdef bint good, arrived
-    if ip[0] >> 4 == 4:
+    if v4:
         memcpy(to, ip, hdr_len)
         cover4(to, raw64(ip), raw64(ip + 8))
         arrived = not sa.flags & (SA_DST_ANY | SA_V6) and raw32(sa.dst) == raw32(ip + 16)
@@ -132,9 +132,9 @@ cdef uint32_t copy_headers(uint8_t *to, const sa_t *sa, const uint8_t *ip, uint3
     return n
 
 
-cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len) noexcept nogil:
+cdef bint ah_coverable(uint8_t *scratch, const sa_t *sa, const uint8_t *ip, uint32_t hdr_len, bint v4) noexcept nogil:
     """Can the ICV's view of these headers be made?  `scratch` has room for them."""
-    return copy_headers(scratch, sa, ip, hdr_len) != 0
+    return copy_headers(scratch, sa, ip, hdr_len, v4) != 0
 
 
 cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t *limit, uint8_t *scratch,
@@ -165,7 +165,7 @@ cdef bint ah_ops(work_t *w, const sa_t *sa, const shape_t *shape, const uint8_t 
             w.icv = w.ah_icv
         zero_icv(icv, icv_len)
     else:
-        n = copy_headers(scratch, sa, ip, hdr_len)
+        n = copy_headers(scratch, sa, ip, hdr_len, v4)
         if n == 0:
             return False
         memcpy(scratch + n, ah, covered - hdr_len)

@@ -100,7 +100,7 @@ cdef inline bint coverable(const table_t *t, const burst_t *burst) noexcept nogi
     for k in range(1, LAYERS, 2):
         at = &tx.layers[k].at
         if tx.left >> k & 1 and at.hdr_len != (20 if at.version == 4 else 40):
-            if not ah_coverable(t.scratch + burst.n * SCRATCH, tx.layers[k].sa, at.ip, at.hdr_len):
+            if not ah_coverable(t.scratch + burst.n * SCRATCH, tx.layers[k].sa, at.ip, at.hdr_len, at.version == 4):
                 return False
     return True
 

@@ -180,7 +180,7 @@ cdef bint covers(const sa_t *sa, const ip_t *ip, uint32_t flags, const uint8_t *
                  uint8_t *scratch) noexcept nogil:
     """Can AH's view of the headers that stay in front of it be made?  A tunnel's own headers are plain."""
     return flags & SA_TUNNEL or ip.hdr_len == (20 if ip.version == 4 else 40) or ah_coverable(
-        scratch, sa, old_ip, ip.hdr_len)
+        scratch, sa, old_ip, ip.hdr_len, ip.version == 4)
 
 
 cdef inline void usual_aead(shape_t *aead) noexcept nogil:
