@@ -27,7 +27,7 @@ EXTRAS = ("sads", "capture", "counts")
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ci/bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer cells and visits: about three minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer cells and visits: two to three minutes")
     parser.add_argument("--targets", action="store_true", help="print the targets' table only")
     parser.add_argument(
         "-k", metavar="TEXT", action="append", help=f"only groups with TEXT in their name ({', '.join(EXTRAS)} too)"
