@@ -17,7 +17,7 @@ from ._nic_lso cimport complete_large_sends, cutting_t, has_large_send, large_t,
 from ._nic_rx cimport receive_batch
 from ._nic_tx cimport send_batch
 from ._sad cimport CoreSAD, cast_sa, delete_sa, mould_of
-from ._types cimport CLASS_AEAD, SA_AH, SA_ESN, SA_OUTBOUND, sa_t, shape_t, table_t, view_t
+from ._types cimport CLASS_AEAD, CLASS_GMAC, SA_AH, SA_ESN, SA_OUTBOUND, sa_t, shape_t, table_t, view_t
 from ._window cimport window_words
 
 from collections import deque
@@ -185,6 +185,8 @@ cdef class NicTable:
                     b.esp = index
             if b.forms & OUTER_PLAIN and b.esp and not b.ah and _usual(&self.sad.table, &self.sad.table.sas[b.esp - 1]):
                 b.flags |= NIC_USUAL
+                if self.sad.table.suites[self.sad.table.sas[b.esp - 1].suite].shape.kind == CLASS_GMAC:
+                    b.flags |= NIC_GMAC
             for handle, high in zip(handles, seq_hi):
                 s = &self.sad.table.sas[<uint32_t> <int64_t> handle - 1]
                 self._attach(s, number)
@@ -327,7 +329,7 @@ cdef uint32_t _encapsulation(offload) except? 0:
 
 cdef bint _usual(const table_t *t, const sa_t *esp) noexcept:
     cdef const shape_t *shape = &t.suites[esp.suite].shape
-    return shape.kind == CLASS_AEAD and not shape.is_ccm and not esp.flags & SA_ESN
+    return (shape.kind == CLASS_AEAD or shape.kind == CLASS_GMAC) and shape.salt_len == 4 and not esp.flags & SA_ESN
 
 
 cdef void _flag(nic_bundle_t *b, uint32_t flag, bint on) noexcept:

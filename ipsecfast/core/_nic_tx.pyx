@@ -21,7 +21,7 @@ from ._bytes cimport be16, be32, prefetch, put_raw16, put_raw64, raw32, raw64, s
 from ._esp cimport count_refusal, esp_ops, seal_chunk, usual_ops
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
-from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_USUAL, ROW_LARGE_SEND, nic_t
+from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_GMAC, NIC_USUAL, ROW_LARGE_SEND, nic_t
 from ._nic_checksum cimport header_checksum, transport_checksum, wants_header
 from ._nic_iv cimport write_iv
 from ._nic_lso cimport ask_ahead, cut_first, cut_list, cut_next, cutting_t, large_t, segments_of
@@ -200,6 +200,10 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     w.status = PENDING
     w.at.total = ip.total
     usual_ops(w, sa, icv_len, esp, esp_len, iv)
+    if wish.outer.flags & NIC_GMAC:
+        w.cipher.text = esp                   # all of it is covered, as one run of bytes
+        w.cipher.text_len = esp_len - icv_len
+        w.cipher.aad_len = 0
     put_raw64(esp + 8, iv)
     sa.seq = window_mark(sa.ring, sa.ring_mask, top, seq)
     count(sa, ip.total)
