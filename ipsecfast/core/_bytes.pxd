@@ -93,6 +93,24 @@ cdef extern from *:
         else if (n == 16) memset(to, 0, 16);
         else memset(to, 0, n);
     }
+    /* the bits that are set in any of n words */
+    static inline uint64_t ipf_any64(const uint64_t *p, size_t n)
+    {
+        uint64_t a = 0, b = 0;
+        for (; n >= 4; n -= 4, p += 4) {
+            a |= p[0] | p[1];
+            b |= p[2] | p[3];
+        }
+        for (; n; n--) a |= *p++;
+        return a | b;
+    }
+    static inline uint32_t ipf_any32(const uint32_t *p, size_t n)
+    {
+        uint64_t a = 0;
+        for (; n >= 4; n -= 4, p += 4) a |= ipf_raw64(p) | ipf_raw64(p + 2);
+        for (; n; n--) a |= *p++;
+        return (uint32_t)(a | a >> 32);
+    }
     /* a memset that the compiler keeps */
     static inline void ipf_wipe(void *p, size_t n)
     {
@@ -129,4 +147,6 @@ cdef extern from *:
     void copy_iv "ipf_copy_iv"(void *to, const void *source, size_t n) noexcept nogil
     void zero_iv "ipf_zero_iv"(void *to, size_t n) noexcept nogil
     void zero_icv "ipf_zero_icv"(void *to, size_t n) noexcept nogil
+    uint64_t any64 "ipf_any64"(const uint64_t *p, size_t n) noexcept nogil
+    uint32_t any32 "ipf_any32"(const uint32_t *p, size_t n) noexcept nogil
     void wipe "ipf_wipe"(void *p, size_t n) noexcept nogil

@@ -2,8 +2,9 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from ._bytes cimport prefetch_w
 from ._sad cimport CoreSAD
-from ._types cimport sa_t
+from ._types cimport sa_t, view_t
 
 cdef enum:
     # NDIS_ENCAPSULATION_*
@@ -145,6 +146,14 @@ cdef struct nic_t:
     void *generator           # the callable that makes IVs, borrowed; NULL: the SAD's generator
     uint8_t pool[4096]
     uint32_t pool_left
+
+
+cdef inline void ask_for(const view_t *batch, int64_t i) noexcept nogil:
+    """A frame's ends, and the IP and ESP headers, which often are in the second line."""
+    cdef uint8_t *frame = batch.base + batch.offset[i]
+    prefetch_w(frame)
+    prefetch_w(frame + 50)
+    prefetch_w(frame + batch.length[i] - 1)
 
 
 cdef inline nic_bundle_t *bundle_of(const nic_t *nic, uint32_t sa_index) noexcept nogil:

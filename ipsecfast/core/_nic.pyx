@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memset
 from cpython.object cimport PyObject
 
 from ._batch cimport PacketBatch, new_batch
+from ._bytes cimport any32
 from ._nbl cimport NblArrays
 from ._nic_lso cimport complete_large_sends, cutting_t, has_large_send, large_t, measure
 from ._nic_rx cimport receive_batch
@@ -256,7 +257,7 @@ cdef class NicTable:
             if not (top_hi + 1 == high and top_lo >= 0xFFFFFFFFU - WRAP_ZONE) and not (
                     top_hi == high + 1 and top_lo < WRAP_ZONE):
                 own.seen = False
-                own.restart = True
+                own.restart = (s.flags & SA_ESN) != 0
 
     # --- handles
 
@@ -409,8 +410,9 @@ def send(NicTable table not None, NblArrays nbls not None):
     finally:
         frames.busy = False
         table.sad.leave()
-    for i in range(nbls.n):
-        bad += result.values[i] != 0
+    if any32(result.values, nbls.n):
+        for i in range(nbls.n):
+            bad += result.values[i] != 0
     result.ok = nbls.n - bad
     return result
 

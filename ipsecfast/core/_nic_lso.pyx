@@ -15,7 +15,9 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._ah cimport ah_len_for
-from ._bytes cimport be16, be32, prefetch, prefetch_w, put_be16, put_be32, put_raw16, raw16, raw32, sum_fold, swap16
+from ._bytes cimport (
+    any64, be16, be32, prefetch, prefetch_w, put_be16, put_be32, put_raw16, raw16, raw32, sum_fold, swap16,
+)
 from ._checksum cimport sum_copy
 from ._frame cimport ip_offset
 from ._ip cimport FRAG_NONE, ip6_walk, ip_t, sum_words
@@ -51,11 +53,7 @@ cdef inline uint64_t slot(int64_t length) noexcept nogil:
 
 cdef bint has_large_send(const uint64_t *oob, int64_t n) noexcept nogil:
     """Is there any list with an MSS?"""
-    cdef int64_t i
-    cdef uint64_t found = 0
-    for i in range(n):
-        found |= oob[ROW_LARGE_SEND * n + i]
-    return (found & MSS_MASK) != 0
+    return (any64(oob + ROW_LARGE_SEND * n, n) & MSS_MASK) != 0
 
 
 cdef const lso_caps_t *limits_of(const nic_t *nic, uint64_t word, uint8_t version) noexcept nogil:

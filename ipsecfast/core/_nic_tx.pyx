@@ -17,11 +17,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ._ah cimport ah_coverable, ah_ops, ah_restore
-from ._bytes cimport be16, be32, prefetch, put_raw16, put_raw64, raw32, raw64, swap64
+from ._bytes cimport be16, be32, put_raw16, put_raw64, raw32, raw64, swap64
 from ._esp cimport count_refusal, esp_ops, seal_chunk, usual_ops
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
-from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_GMAC, NIC_USUAL, ROW_LARGE_SEND, nic_t
+from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_GMAC, NIC_USUAL, ROW_LARGE_SEND, ask_for, nic_t
 from ._nic_checksum cimport header_checksum, transport_checksum, wants_header
 from ._nic_iv cimport write_iv
 from ._nic_lso cimport ask_ahead, cut_first, cut_list, cut_next, cutting_t, large_t, segments_of
@@ -370,8 +370,7 @@ cdef void send_batch(table_t *t, nic_t *nic, view_t *batch, const int64_t *first
             low = first[i] if first != NULL else i
             high = first[i + 1] if first != NULL else i + 1
             if high + AHEAD <= batch.n:
-                prefetch(batch.base + batch.offset[high + AHEAD - 1])
-                prefetch(batch.base + batch.offset[high + AHEAD - 1] + batch.length[high + AHEAD - 1] - 1)
+                ask_for(batch, high + AHEAD - 1)
             sent = send_list(t, nic, batch, low, high, raw, &wish, &burst, i, status)
         if not sent:
             status[i] = NDIS_STATUS_FAILURE
