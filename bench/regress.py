@@ -37,10 +37,10 @@ def _core() -> Path:
 
 
 def built_with() -> str:
-    """The compiler that made the installed core, as it noted itself in it, and the architecture."""
+    """The compiler that made the installed core, as it noted itself in it, architecture and Python."""
     found = _COMPILED.search(_core().read_bytes())
     name = re.sub(r"\([^)]*\) ", "", found[1].decode().replace("GCC: ", "gcc ")) if found else "unknown compiler"
-    return f"{name}, {platform.machine()}"
+    return f"{name}, {platform.machine()}, Python {sys.version_info.major}.{sys.version_info.minor}"
 
 
 def made_with() -> dict[str, str]:
