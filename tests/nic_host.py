@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import by_hand
 import numpy as np
-import pytest
 from helpers import PROVIDERS, ipv4, ipv6, served, udp
+from readers import scapy_ipsec
 
 from ipsecfast import SecurityAssociation
 from ipsecfast.alg import AUTHENTICATION, ENCRYPTION
@@ -196,14 +196,6 @@ def lists(nbls: list[list[bytes]], **rows: Any) -> NblBatch:
 
 
 # ---------------------------------------------------------------- scapy
-
-
-def scapy_ipsec() -> Any:
-    pytest.importorskip("scapy", reason="scapy is not installed")
-    ipsec = importlib.import_module("scapy.layers.ipsec")
-    if not ipsec.conf.crypto_valid:
-        pytest.skip("scapy has no cryptography")
-    return ipsec
 
 
 def scapy_sa(sa: SecurityAssociation, seq_hi: int = 0, **fields: Any) -> Any:

@@ -183,8 +183,9 @@ def test_an_sa_without_packets_is_listed(capsys):
 def test_providers(capsys, provider):
     from ipsecfast import providers
 
-    if not next(p for p in providers() if p.name == provider).available:
-        pytest.skip("not here")
+    info = next(p for p in providers() if p.name == provider)
+    if not info.available:
+        pytest.skip(f"provider {provider}: {info.message}")
     assert "80 decrypted" in decrypt(capsys, CAPTURE, "-o", "out", "--provider", provider)[2]
 
 

@@ -15,7 +15,8 @@ from helpers import H, ipv4, ipv6, keyed, udp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nic_cards import AH_SA, GCM, INNER, TUNNEL, flipped, receiver
-from nic_host import ESP, IPIP, UDP, ah_sealed, frame, in_udp, ip, l4_sum, padded, scapy_ipsec, sealed
+from nic_host import ESP, IPIP, UDP, ah_sealed, frame, in_udp, ip, l4_sum, padded, sealed
+from readers import scapy_ipsec
 
 from ipsecfast import PacketBatch, SecurityAssociation
 from ipsecfast.ndis import NDIS_TCP_IP_CHECKSUM_NET_BUFFER_LIST_INFO, Checksum, Datapath, NblBatch

@@ -107,9 +107,7 @@ cdef inline bint coverable(const table_t *t, const burst_t *burst) noexcept nogi
 
 cdef bint send_several(table_t *t, nic_t *nic, const view_t *batch, int64_t low, int64_t high, bint raw,
                        const wish_t *wish, burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
-    """A list of several frames: all are judged, with their numbers, before the first is written.
-
-    """
+    """A list of several frames: all are judged, with their numbers, before the first is written."""
     cdef draft_t drafts[LAYERS]
     cdef int64_t i
     cdef bint good = True

@@ -8,6 +8,7 @@ little-endian, bit-fields packed into units of their own type from the least sig
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
@@ -38,7 +39,7 @@ def align_up(n: int, alignment: int) -> int:
     return -(-n // alignment) * alignment
 
 
-class Field(Generic[T]):
+class Field(ABC, Generic[T]):
     """One member.  On the class it is itself (``offset``, ``size``); on an object it is the member's value.
 
     Parameters
@@ -68,29 +69,13 @@ class Field(Generic[T]):
         self.name = name
         self.owner = owner
 
-    @overload
-    def __get__(self, obj: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, obj: Structure, owner: type) -> T: ...
-    def __get__(self, obj: Structure | None, owner: type) -> Self | T:
-        if obj is None:
-            return self
-        return self._load(obj._buf, obj._ofs + self._ofs[obj._abi], obj._abi)
-
-    def __set__(self, obj: Structure, value: Any) -> None:
-        try:
-            self._store(obj._buf, obj._ofs + self._ofs[obj._abi], obj._abi, value)
-        except (struct.error, TypeError, ValueError) as e:
-            kind = TypeError if isinstance(e, TypeError) else ValueError
-            raise kind(f"{type(obj).__name__}.{self.name}: {self._complaint(value, obj._abi, e)}") from None
-
     def offset(self, abi: Abi) -> int:
         """Bytes from the structure's start."""
         return self._ofs[abi]
 
+    @abstractmethod
     def size(self, abi: Abi, level: NdisVersion | None = None) -> int:
         """Bytes (of a bit-field: of its unit), at an NDIS level where that matters."""
-        raise NotImplementedError
 
     def alignment(self, abi: Abi) -> int:
         """Alignment in bytes."""
@@ -119,21 +104,41 @@ class Field(Generic[T]):
     def _natural_alignment(self, abi: Abi) -> int:
         return self.size(abi)
 
+
+class Stored(Field[T]):
+    """A member whose value lies where the member does."""
+
+    @overload
+    def __get__(self, obj: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, obj: Structure, owner: type) -> T: ...
+    def __get__(self, obj: Structure | None, owner: type) -> Self | T:
+        if obj is None:
+            return self
+        return self._load(obj._buf, obj._ofs + self._ofs[obj._abi], obj._abi)
+
+    def __set__(self, obj: Structure, value: Any) -> None:
+        try:
+            self._store(obj._buf, obj._ofs + self._ofs[obj._abi], obj._abi, value)
+        except (struct.error, TypeError, ValueError) as e:
+            kind = TypeError if isinstance(e, TypeError) else ValueError
+            raise kind(f"{type(obj).__name__}.{self.name}: {self._complaint(value, obj._abi, e)}") from None
+
     def _complaint(self, value: object, abi: Abi, error: Exception) -> str:
         return str(error)
 
-    def _load(self, buf: bytearray, ofs: int, abi: Abi) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    def _load(self, buf: bytearray, ofs: int, abi: Abi) -> T: ...
 
-    def _store(self, buf: bytearray, ofs: int, abi: Abi, value: Any) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _store(self, buf: bytearray, ofs: int, abi: Abi, value: Any) -> None: ...
 
 
 _UNSIGNED = {n: struct.Struct(f"<{code}") for n, code in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))}
 _SIGNED = {n: struct.Struct(f"<{code}") for n, code in ((1, "b"), (2, "h"), (4, "i"), (8, "q"))}
 
 
-class Integer(Field[int]):
+class Integer(Stored[int]):
     """An integer of ``n`` bytes; of the size of a pointer if ``n`` is None.
 
     NDIS_STATUS is taken as unsigned, as the constants are.
@@ -163,7 +168,7 @@ class Integer(Field[int]):
         return f"got {value!r}, wanted {kind} integer of {8 * self.size(abi)} bits"
 
 
-class Boolean(Field[bool]):
+class Boolean(Stored[bool]):
     """BOOLEAN, one byte; anything but zero is true."""
 
     def __init__(self, **options: Any) -> None:
@@ -212,7 +217,7 @@ class Bits(Integer):
         return f"got {value!r}, wanted an unsigned integer of {self.width} bits"
 
 
-class Octets(Field[bytes]):
+class Octets(Stored[bytes]):
     """An array of bytes, or a type that is not looked into; ``n`` on (x64, x86), or the same on both."""
 
     def __init__(self, n: int | tuple[int, int], type_name: str | None = None, **options: Any) -> None:
@@ -275,7 +280,7 @@ class FlexibleKey(Field[bytes]):
         obj.key = value
 
 
-class Integers(Field[tuple[int, ...]]):
+class Integers(Stored[tuple[int, ...]]):
     """An array of integers; ``counts`` gives its length where that depends on NDIS level and ABI."""
 
     def __init__(
@@ -320,7 +325,7 @@ class Integers(Field[tuple[int, ...]]):
         return f"{error}: got {value!r}, wanted {self._count} unsigned integers of {n} bits"
 
 
-class Nested(Field[S]):
+class Nested(Stored[S]):
     """A member that is a structure itself: reading gives a view, writing copies.
 
     A mapping of member names to values can be written too; what it does not name stays.
@@ -358,7 +363,7 @@ class Nested(Field[S]):
         self._load(buf, ofs, abi).assign(value)
 
 
-class NestedArray(Field[tuple[S, ...]]):
+class NestedArray(Stored[tuple[S, ...]]):
     """An array of structures: reading gives views, writing copies up to its length."""
 
     def __init__(self, cls: type[S], count: int, **options: Any) -> None:
