@@ -257,8 +257,8 @@ def test_an_output_keeps_mode_and_link(tmp_path):
 @pytest.mark.parametrize("path", ["", "no/such/folder/out", ".", "a\0b", "x" * 300])
 def test_outputs_that_can_not_be(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CaptureError, match="can't be written"):
-        OutputFile(path)
+    with pytest.raises(CaptureError, match="can't be written"), OutputFile(path):
+        pass
     assert os.listdir(tmp_path) == []
 
 

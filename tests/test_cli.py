@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -10,12 +11,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import capture_model as model
 import pytest
 
+from ipsecfast.capture import ChunkBuffer
 from ipsecfast.cli import main
+from ipsecfast.cli.decryption import Decryption
+from ipsecfast.cli.job import convert
+from ipsecfast.cli.options import Options
 from ipsecfast.cli.terminal import Progress
 
 CAPTURE = model.DEMO / "demo.pcap"
@@ -425,6 +432,63 @@ def test_signals_leave_nothing_behind(folder, signum, status):
     _, err = process.communicate()
     assert process.returncode == status and b"Traceback" not in err
     assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_signals_whose_exception_gets_lost(folder, monkeypatch, signum):
+    def transform(self: Decryption, chunk: ChunkBuffer) -> memoryview:
+        with contextlib.suppress(BaseException):  # as NumPy does where it looks for an object's attributes
+            signal.raise_signal(signum)
+        return chunk.unchanged()
+
+    monkeypatch.setattr(Decryption, "transform", transform)
+    handler = signal.getsignal(signum)
+    assert main(["decrypt", str(CAPTURE), "--keys", str(KEYS), "-o", "out"]) == 128 + signum
+    assert os.listdir(folder) == [] and signal.getsignal(signum) is handler
+
+
+class Stop(BaseException):
+    pass
+
+
+def stopped_at(step: int) -> bool:
+    """Decrypt to out, but raise Stop at that instruction, as a signal's handler would; False: there are fewer."""
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
+        nonlocal step
+        if frame.f_code is not convert.__code__ and not frame.f_code.co_filename.endswith("capture/output.py"):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event in ("call", "opcode"):
+            step -= 1
+            if step == 0:
+                raise Stop
+        return trace
+
+    options = Options(captures=[str(CAPTURE)], keys=[str(KEYS)], output="out", quiet=True)
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        convert(options, Decryption)
+    except Stop:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_an_output_stopped_anywhere_is_whole_or_not_there(capsys, folder):
+    decrypt(capsys, CAPTURE, "-o", "want")
+    want = Path("want").read_bytes()
+    Path("want").unlink()
+    steps = 0
+    while stopped_at(steps + 1):
+        steps += 1
+        assert os.listdir(folder) in ([], ["out"]), steps
+        if os.listdir(folder):
+            assert Path("out").read_bytes() == want, steps
+            Path("out").unlink()
+    assert steps > 100 and Path("out").read_bytes() == want
 
 
 def test_scenarios_of_the_kernel(capsys):

@@ -40,23 +40,27 @@ class OutputFile:
 
     def __init__(self, path: str, behind: bool = False) -> None:
         self.path = path
+        self._behind = behind
         self._writer: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
         self._temporary: str | None = None
         self._deflate = zlib.compressobj(level=1, wbits=31) if path.endswith(".gz") else None
         self._fd = -1
+
+    def __enter__(self) -> OutputFile:
         try:
             with self._errors():
-                direct = path == STDOUT or _DESCRIPTOR.fullmatch(path)
-                self._target = path if direct else os.path.realpath(path)
-                self._fd = os.dup(1) if names_stdout(path) else self._open(bool(direct))
-            if behind and self._temporary is not None:  # a fifo could keep a thread waiting for ever
+                direct = self.path == STDOUT or _DESCRIPTOR.fullmatch(self.path)
+                self._target = self.path if direct else os.path.realpath(self.path)
+                self._fd = os.dup(1) if names_stdout(self.path) else self._open(bool(direct))
+            if self._behind and self._temporary is not None:  # a fifo could keep a thread waiting for ever
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._writer = ThreadPoolExecutor(1, "writer")
         except BaseException:  # also a signal that comes right after the file was made
-            self._discard()
+            self.discard()
             raise
+        return self
 
     def _open(self, direct: bool) -> int:
         mode = None
@@ -119,20 +123,17 @@ class OutputFile:
                 os.replace(self._temporary, self._target)
                 self._temporary = None
 
-    def __enter__(self) -> OutputFile:
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._discard()
+        self.discard()
 
-    def _discard(self) -> None:
-        """Close and remove what was not committed."""
+    def discard(self) -> None:
+        """Close and remove what was not committed; again, if a signal's exception interrupted that."""
         if self._writer is not None:
             self._writer.shutdown(cancel_futures=True)
             self._writer = None
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
         if self._temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary)

@@ -9,7 +9,6 @@ import sys
 from typing import Any
 
 from .options import Options
-from .terminal import ended_by_signals
 
 NAME = "ipsecfast-demo.pcap"
 DESCRIPTION = """\
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from .job import convert
 
     data = files("ipsecfast") / "data"
-    with as_file(data / "demo.pcap") as capture, as_file(data / "demo.keys.json") as keys, ended_by_signals():
+    with as_file(data / "demo.pcap") as capture, as_file(data / "demo.keys.json") as keys:
         command = ["ipsecfast", "decrypt", str(capture), "--keys", str(keys), "-o", output]
         print(f"$ {shlex.join(command)}", file=sys.stderr)
         job, _ = convert(Options(captures=[str(capture)], keys=[str(keys)], output=output), Decryption)

@@ -52,8 +52,7 @@ class Job(ABC):
 
 def run(options: Options, kind: type[Job]) -> int:
     """Returns the exit status; raises IpsecError for what ends the run."""
-    with ended_by_signals():
-        job, damaged = convert(options, kind)
+    job, damaged = convert(options, kind)
     if not options.quiet:
         print(job.tally.as_table(), file=sys.stderr)
     if options.json:
@@ -66,19 +65,27 @@ def run(options: Options, kind: type[Job]) -> int:
 
 
 def convert(options: Options, kind: type[Job]) -> tuple[Job, Sequence[CaptureError]]:
-    """Write OUT.  Returns the job with what it counted, and which captures were damaged."""
+    """Write OUT.  Returns the job with what it counted, and which captures were damaged; raises Interrupted."""
     output = options.output
     if options.json and names_stdout(output):
         raise CaptureError("--json and the capture can't both go to standard output")
     if any(_same_file(output, key) for key in options.keys):
         raise CaptureError(f"{output}: is a key file, and would be overwritten")
-    with contextlib.ExitStack() as closing:
+    with ended_by_signals() as check, contextlib.ExitStack() as closing:
         opened = [closing.enter_context(contextlib.closing(Capture(path))) for path in options.captures]
         check_link_types(opened)
         job = kind(load_keys(options.keys, skip_bad=options.skip_bad_keys, warn=warn), options)
         total = 0 if any(c.size == 0 for c in opened) else sum(c.size for c in opened)
-        with OutputFile(output, behind=options.jobs > 1) as out, Progress(total, enabled=not options.quiet) as progress:
-            damaged = rewrite(opened, out, job.transform, progress, job.buffer, job.grows)
+        out = OutputFile(output, behind=options.jobs > 1)
+        closing.callback(out.discard)  # a signal may end the first try at it
+        with out, Progress(total, enabled=not options.quiet) as progress:
+
+            def chunk_done(done: int) -> None:
+                check()
+                progress(done)
+
+            damaged = rewrite(opened, out, job.transform, chunk_done, job.buffer, job.grows)
+            check()
             out.commit()
     index = job.buffer.index
     if index.foreign:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 
@@ -32,21 +32,31 @@ def warn(text: str) -> None:
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise Interrupted inside, instead of ending the process without a clean-up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to the main thread
-        return
+def ended_by_signals() -> Iterator[Callable[[], None]]:
+    """SIGTERM, SIGHUP and SIGINT raise Interrupted inside, instead of ending the process without a clean-up.
+
+    What is given out must be called now and then, and before anything final: it raises for a signal whose exception
+    was lost, as in NumPy, which forgets whatever is raised while it looks at an object.
+    """
+    caught: list[int] = []
 
     def end(signum: int, frame: FrameType | None) -> None:
+        caught.append(signum)
         raise Interrupted(signum)
 
+    def check() -> None:
+        if caught:
+            raise Interrupted(caught[0])
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check  # signals belong to the main thread
+        return
     before = {}
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) == signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(signum) in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores, and so do we
             before[signum] = signal.signal(signum, end)
     try:
-        yield
+        yield check
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
