@@ -22,7 +22,7 @@
 #endif
 
 enum { GCM128, GCM256, GMAC128, CBC128_SHA1, CBC256_SHA256, CHACHA, SHA1_ONLY, SHA256_ONLY };
-enum { CHUNK = 32, CHUNK_LANES = 64, WINDOW = 64 };
+enum { CHUNK = 32, CHUNK_LANES = 128, WINDOW = 64 };
 
 /* What Python gives for each SA; keys are padded with zeros */
 typedef struct { uint32_t spi, salt; uint8_t dst[4], enc_key[32], auth_key[64]; } given_t;

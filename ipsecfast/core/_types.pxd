@@ -14,7 +14,7 @@ cdef enum:
     PENDING = 255  # no status yet
 
 cdef enum:
-    CHUNK = 64          # packets whose headers are done before their cipher calls begin, at most ...
+    CHUNK = 128         # packets whose headers are done before their cipher calls begin, at most ...
     CHUNK_ONE_PASS = 32  # ... and where no algorithm of the SAD gains by seeing more of them at once
     MAX_LAYERS = 8      # ESP in AH in ESP in ...: what decapsulate follows and a bundle holds
     MAX_SUITES = 256
