@@ -10,12 +10,14 @@ cdef extern from *:
     #include <stddef.h>
     #include <string.h>
     #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    #define ipf_little16(x) __builtin_bswap16(x)
     #define ipf_little64(x) __builtin_bswap64(x)
     #define ipf_shift(ofs, n) (64 - 8 * ((ofs) + (n)))
     #define ipf_swap16(x) ((uint16_t)(x))
     #define ipf_swap32(x) ((uint32_t)(x))
     #define ipf_swap64(x) ((uint64_t)(x))
     #else
+    #define ipf_little16(x) ((uint16_t)(x))
     #define ipf_little64(x) ((uint64_t)(x))
     #define ipf_shift(ofs, n) (8 * (ofs))
     #define ipf_swap16(x) __builtin_bswap16(x)
@@ -134,7 +136,8 @@ cdef extern from *:
     uint16_t swap16 "ipf_swap16"(uint16_t v) noexcept nogil
     uint32_t swap32 "ipf_swap32"(uint32_t v) noexcept nogil
     uint64_t swap64 "ipf_swap64"(uint64_t v) noexcept nogil
-    uint64_t little64 "ipf_little64"(uint64_t v) noexcept nogil      # low byte first in memory
+    uint16_t little16 "ipf_little16"(uint16_t v) noexcept nogil      # low byte first in memory
+    uint64_t little64 "ipf_little64"(uint64_t v) noexcept nogil
     uint64_t field8 "ipf_field8"(uint8_t v, int ofs) noexcept nogil
     uint64_t field16 "ipf_field16"(uint16_t v, int ofs) noexcept nogil
     uint64_t add_carry "ipf_add_carry"(uint64_t a, uint64_t b) noexcept nogil

@@ -70,7 +70,7 @@ cdef inline bint esp_fits(const sa_t *sa, const shape_t *shape, const found_t *a
 
 cdef inline void usual_ops(work_t *w, const sa_t *sa, uint32_t icv_len, uint8_t *esp, uint32_t esp_len,
                            uint64_t iv) noexcept nogil:
-    """`esp_ops` for a SA_USUAL, with what its caller has in registers; iv as it stands in memory."""
+    """`esp_ops` for a SA_AEAD, with what its caller has in registers; iv as it stands in memory."""
     cdef op_t *op = &w.cipher
     cdef uint32_t text_len = esp_len - 16 - icv_len
     op.key = sa.key

@@ -10,22 +10,22 @@ deeper: their numbers are accepted once as well, but after all packets of the ch
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ._ah cimport ah_fits, ah_len_of, ah_ops, ah_restore, usual_ah_ops
-from ._bytes cimport be32, copy_icv, prefetch, prefetch_w, put_raw32, put_raw64, raw32, raw64, zero_icv
+from ._ah cimport ah_fits, ah_ops, ah_restore, usual_ah_ops
+from ._bytes cimport be32, copy_icv, likely, prefetch, prefetch_w, raw32, raw64, zero_icv
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
-from ._ip cimport ip4_mend, ip4_move, ip4_plain, ip_t
+from ._finish cimport finish, finish_usual_aead, finish_usual_ah, finish_usual_esp
+from ._ip cimport ip4_plain, ip_t
 from ._locate cimport locate
 from ._lookup cimport bucket_of, chain_head, choose
-from ._strip cimport leads_on, let_go, strip, strip_ah, stripped_t
-from ._trailer cimport is_short_trailer
+from ._strip cimport let_go, stripped_t
 from ._types cimport (
-    CHUNK, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_NONE_, MAX_KEPT, MAX_LAYERS, PENDING,
-    SA_AH, SA_ANY_MODE, SA_DST_ANY, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_TUNNEL, SA_USUAL,
+    CHUNK, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, MAX_KEPT, MAX_LAYERS, PENDING,
+    SA_AEAD, SA_AH, SA_DST_ANY, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_USUAL,
     ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_MALFORMED, ST_NO_SA, ST_OK, ST_REPLAYED,
-    SCRATCH, USUAL_AH, USUAL_ESP,
+    SCRATCH, USUAL_AEAD, USUAL_AH, USUAL_ESP,
     found_t, item_t, outer_t, sa_t, shape_t, table_t, verdict_t, view_t, waiting_t, work_t,
 )
-from ._window cimport esn_infer, window_check, window_mark
+from ._window cimport esn_infer, window_check
 
 # --- window check -----------------------------------------------------------------------------------------------------
 
@@ -89,13 +89,6 @@ cdef inline uint8_t admit_next(uint32_t epoch, const work_t *work, int k, sa_t *
     return PENDING
 
 
-cdef inline void mark(sa_t *sa, uint64_t seq) noexcept nogil:
-    if sa.window_size:
-        sa.seq = window_mark(sa.ring, sa.ring_mask, sa.seq, seq)
-    elif seq > sa.seq:
-        sa.seq = seq
-
-
 # --- one chunk --------------------------------------------------------------------------------------------------------
 
 cdef void refuse(view_t *batch, verdict_t *out, const item_t *item, const work_t *w, int depth) noexcept nogil:
@@ -155,9 +148,9 @@ cdef inline bint is_usual(const sa_t *sa, const uint8_t *ip) noexcept nogil:
             and (sa.flags & SA_DST_ANY or raw32(sa.dst) == raw32(ip + 16)))
 
 
-cdef inline bint usual(uint32_t epoch, work_t *work, int k, sa_t *sa, uint8_t *ip, uint32_t total, uint8_t *esp,
-                       uint32_t esp_len) noexcept nogil:
-    """`admit_any` for ESP of a SA_USUAL, which most packets are; False: not so simple, nothing was done."""
+cdef inline bint usual_aead(uint32_t epoch, work_t *work, int k, sa_t *sa, uint8_t *ip, uint32_t total, uint8_t *esp,
+                            uint32_t esp_len) noexcept nogil:
+    """`admit_any` for ESP of a SA_AEAD, which most packets are; False: not so simple, nothing was done."""
     cdef work_t *w = &work[k]
     cdef uint64_t seq
     cdef uint32_t icv_len = sa.icv_len
@@ -166,12 +159,45 @@ cdef inline bint usual(uint32_t epoch, work_t *work, int k, sa_t *sa, uint8_t *i
     w.sa = sa
     w.seq = seq
     w.suite = sa.suite
-    w.usual = USUAL_ESP
+    w.usual = USUAL_AEAD
     w.status = PENDING
     w.at.ip = ip
     w.at.total = total
     usual_ops(w, sa, icv_len, esp, esp_len, raw64(esp + 8))
     return True
+
+
+cdef bint usual_esp(uint32_t epoch, work_t *work, int k, sa_t *sa, const shape_t *shape, uint8_t *ip, uint32_t total,
+                    uint8_t *esp, uint32_t esp_len) noexcept nogil:
+    """The same for ESP with any other algorithms."""
+    cdef work_t *w = &work[k]
+    cdef uint64_t seq
+    cdef uint32_t overhead = 8 + shape.iv_len + sa.icv_len
+    if esp_len < overhead + 2 or (esp_len - overhead) & (shape.block - 1):
+        return False
+    if admit_next(epoch, work, k, sa, be32(esp + 4), &seq) != PENDING:
+        return False
+    w.sa = sa
+    w.seq = seq
+    w.suite = sa.suite
+    w.usual = USUAL_ESP
+    w.status = PENDING
+    w.begun = False
+    w.at.ip = ip
+    w.at.esp = esp
+    w.at.esp_len = esp_len
+    w.at.total = total
+    w.at.proto = IPPROTO_ESP_
+    esp_ops(w, sa, shape, False, esp, esp_len, seq, esp + 8)
+    return True
+
+
+cdef inline bint usual(const table_t *t, work_t *work, int k, sa_t *sa, uint8_t *ip, uint32_t total, uint8_t *esp,
+                       uint32_t esp_len) noexcept nogil:
+    """One of both."""
+    if likely(sa.flags & SA_AEAD):
+        return usual_aead(t.epoch, work, k, sa, ip, total, esp, esp_len)
+    return usual_esp(t.epoch, work, k, sa, &t.suites[sa.suite].shape, ip, total, esp, esp_len)
 
 
 cdef inline bint is_usual_ah(const sa_t *sa, const found_t *at) noexcept nogil:
@@ -229,7 +255,7 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
         if ip4_plain(ip, items[k].length, &plain) and plain.proto == IPPROTO_ESP_ and plain.total >= 32:
             head = w.head if many else chain_head(t, raw32(ip + 20))
             if head and is_usual(&t.sas[head - 1], ip) and usual(
-                    epoch, work, k, &t.sas[head - 1], ip, plain.total, ip + 20, plain.total - 20):
+                    t, work, k, &t.sas[head - 1], ip, plain.total, ip + 20, plain.total - 20):
                 if depth == 0:
                     handles[k] = w.sa.handle
                     seqs[k] = w.seq
@@ -249,7 +275,7 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
         if status == PENDING:
             sa = &t.sas[head - 1] if head else NULL
             if (sa != NULL and w.at.hdr_len == 20 and w.at.esp == ip + 28 and is_usual(sa, ip)
-                    and usual(epoch, work, k, sa, ip, w.at.total, w.at.esp, w.at.esp_len)):
+                    and usual(t, work, k, sa, ip, w.at.total, w.at.esp, w.at.esp_len)):
                 seq = w.seq                     # in UDP
             elif sa != NULL and is_usual_ah(sa, &w.at):
                 shape = &t.suites[sa.suite].shape
@@ -280,100 +306,6 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
             handles[k] = sa.handle if sa != NULL else 0
             seqs[k] = seq
     return n
-
-
-cdef bint overtaken(const sa_t *sa, uint64_t seq, uint8_t *status) noexcept nogil:
-    """Has a layer inside an earlier packet of the chunk used this SA, so that the window must be asked again?"""
-    cdef bint valid = True
-    if sa.flags & SA_ESN and esn_infer(sa.seq, sa.window_size, <uint32_t> seq, &valid) != seq and valid:
-        status[0] = ST_AUTH_FAILED       # another number would have been inferred
-        return True
-    if not valid or sa.window_size and not window_check(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
-        status[0] = ST_REPLAYED
-        return True
-    return False
-
-
-cdef inline bint finish_usual(const table_t *t, work_t *w, uint32_t epoch, uint8_t **packet,
-                              uint32_t *length) noexcept nogil:
-    """`finish` for what most packets are when all is well: transport mode with nothing of ours inside.
-
-    False: nothing was done.
-    """
-    cdef sa_t *sa = w.sa
-    cdef uint8_t *data = w.cipher.text
-    cdef uint32_t n = w.cipher.text_len, pad_len
-    cdef uint8_t next_header
-    if not w.cipher.good or sa.pend_epoch != epoch or sa.flags & SA_TUNNEL:
-        return False
-    # ESP's header is in front, so 8 bytes are always there
-    if not is_short_trailer(raw64(data + n - 8), &pad_len, &next_header) or pad_len + 2 > n:
-        return False
-    n -= pad_len + 2
-    if next_header == IPPROTO_NONE_ or leads_on(t, next_header, data, n):
-        return False
-    mark(sa, w.seq)
-    ip4_move(data - 20, w.at.ip, 20, 20 + n, next_header)
-    packet[0] = data - 20
-    length[0] = 20 + n
-    return True
-
-
-cdef inline bint finish_usual_ah(const table_t *t, work_t *w, uint32_t epoch, uint8_t **packet,
-                                 uint32_t *length) noexcept nogil:
-    """The same for AH; the header goes from where it was kept to its new place."""
-    cdef sa_t *sa = w.sa
-    cdef const uint8_t *ah = w.at.esp - 4
-    cdef uint8_t *data = w.at.esp - 4 + ah_len_of(&w.at)
-    cdef uint8_t next_header = ah[0]
-    cdef uint32_t n = w.at.total - <uint32_t> (data - w.at.ip), dst = raw32(w.at.ip + 16)
-    cdef uint64_t first = raw64(w.header), second = raw64(w.header + 8)
-    if not w.cipher.good or sa.pend_epoch != epoch or sa.flags & SA_TUNNEL or data - w.at.ip > w.at.total:
-        return False
-    if leads_on(t, next_header, data, n):
-        return False
-    mark(sa, w.seq)
-    ip4_mend(&first, &second, dst, 20 + n, next_header)
-    put_raw64(data - 20, first)
-    put_raw64(data - 12, second)
-    put_raw32(data - 4, dst)
-    packet[0] = data - 20
-    length[0] = 20 + n
-    return True
-
-
-cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *stripped) noexcept nogil:
-    """The ICV's verdict, window mark, strip."""
-    cdef const shape_t *shape
-    cdef sa_t *sa = w.sa
-    cdef found_t at
-    if w.usual == USUAL_ESP:
-        w.at.esp = w.cipher.text - 16
-        w.at.esp_len = 16 + w.cipher.text_len + sa.icv_len
-        w.at.proto = IPPROTO_ESP_
-    if not w.cipher.good:
-        shape = &t.suites[w.suite].shape
-        w.status = ST_CRYPTO_FAILED if shape.kind == CLASS_MAC else ST_AUTH_FAILED
-        w.begun = shape.kind != CLASS_GMAC
-        return
-    w.begun = w.at.proto == IPPROTO_ESP_
-    if sa.pend_epoch != epoch and overtaken(sa, w.seq, &w.status):
-        return
-    mark(sa, w.seq)
-    if w.usual:
-        at.ip = w.at.ip
-        at.esp = w.at.esp
-        at.esp_len = w.at.esp_len
-        at.version = 4
-        at.hdr_len = 20
-        if w.usual == USUAL_AH:
-            w.status = strip_ah(t, sa, &at, stripped)
-        else:
-            w.status = strip(t, sa, sa.flags & ~<uint32_t> SA_ANY_MODE, 8, &at, stripped)
-    elif w.at.proto == IPPROTO_AH_:
-        w.status = strip_ah(t, sa, &w.at, stripped)
-    else:
-        w.status = strip(t, sa, sa.flags, t.suites[w.suite].shape.iv_len, &w.at, stripped)
 
 
 cdef bint meets_chunk(table_t *t, const item_t *item, sa_t *over, uint32_t epoch) noexcept nogil:
@@ -411,6 +343,13 @@ cdef bint put_off(table_t *t, const item_t *follower, const sa_t *over, int dept
     return True
 
 
+cdef bint finish_other_usual(const table_t *t, work_t *w, uint32_t epoch, uint8_t **packet,
+                             uint32_t *length) noexcept nogil:
+    if w.usual == USUAL_ESP:
+        return finish_usual_esp(t, w, epoch, packet, length)
+    return finish_usual_ah(t, w, epoch, packet, length)
+
+
 cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, int depth, work_t *work) noexcept nogil:
     """Take up to n packets one layer further; returns how many (at least one)."""
     cdef work_t *w
@@ -431,10 +370,10 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
     open_chunk(t, work, n)
     for k in range(n):
         w = &work[k]
-        if w.usual == USUAL_ESP:
-            done = finish_usual(t, w, epoch, &packet, &length)
+        if w.usual == USUAL_AEAD:
+            done = finish_usual_aead(t, w, epoch, &packet, &length)
         else:
-            done = w.usual == USUAL_AH and w.status == PENDING and finish_usual_ah(t, w, epoch, &packet, &length)
+            done = w.usual and finish_other_usual(t, w, epoch, &packet, &length)
         if done:
             i = items[k].index
             w.sa.packets += 1
@@ -443,7 +382,7 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
             batch.length[i] = <int32_t> length
             out.status[i] = ST_OK
             continue
-        if with_ah and w.usual != USUAL_ESP and w.at.proto == IPPROTO_AH_ and (
+        if with_ah and w.usual < USUAL_ESP and w.at.proto == IPPROTO_AH_ and (
                 w.status == PENDING or w.status == ST_AUTH_FAILED or w.status == ST_CRYPTO_FAILED):
             ah_restore(w, t.suites[w.suite].shape.iv_len, False)      # also after a wrong ICV: as it was
         if w.status == PENDING:

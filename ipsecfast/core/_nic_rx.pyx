@@ -37,7 +37,7 @@ from ._nic_rx_sums cimport frame_result, secured_result
 from ._types cimport (
     CHUNK, CLASS_AEAD, CLASS_MAC, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_UDP_, PENDING,
     SA_DST_ANY, SA_ESN, SA_OUTBOUND, SCRATCH, ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_MALFORMED,
-    USUAL_ESP,
+    USUAL_AEAD,
     found_t, op_t, sa_t, shape_t, suite_t, table_t, view_t, work_t,
 )
 
@@ -223,7 +223,7 @@ cdef inline int fill(table_t *t, nic_t *nic, rx_t *p, work_t *w, sa_t *sa, int k
         aead.block = 1
         if not esp_fits(sa, &aead, &w.at):
             return refused(p, CRYPTO_INVALID_PACKET_SYNTAX)
-        w.usual = USUAL_ESP
+        w.usual = USUAL_AEAD
         usual_ops(w, sa, sa.icv_len, w.at.esp, w.at.esp_len, raw64(w.at.esp + 8))
         return READY
     if esn:
@@ -391,7 +391,7 @@ cdef inline bint usual_verdict(const nic_t *nic, rx_t *p, const work_t *w) noexc
     cdef uint32_t pad_len
     cdef uint8_t next_header
     cdef sa_t *sa = w.sa
-    if w.usual != USUAL_ESP or not w.cipher.good or p.inner or nic.caps.sums:
+    if w.usual != USUAL_AEAD or not w.cipher.good or p.inner or nic.caps.sums:
         return False
     pad_len = (end - 2)[0]
     next_header = (end - 1)[0]

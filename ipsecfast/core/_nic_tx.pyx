@@ -30,7 +30,7 @@ from ._nic_sent cimport adopt, draft_numbers, draft_run, draft_t, follow, forget
 from ._protect cimport count, uncount
 from ._types cimport (
     CHUNK, CHUNK_ONE_PASS, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SA_ESN, SCRATCH, ST_CRYPTO_FAILED,
-    USUAL_ESP,
+    USUAL_AEAD,
     found_t, sa_t, shape_t, table_t, view_t, work_t,
 )
 from ._window cimport window_mark
@@ -194,7 +194,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     iv = swap64(seq ^ prefix)
     w.sa = sa
     w.suite = sa.suite
-    w.usual = USUAL_ESP
+    w.usual = USUAL_AEAD
     w.status = PENDING
     w.at.total = ip.total
     usual_ops(w, sa, icv_len, esp, esp_len, iv)
@@ -277,7 +277,7 @@ cdef inline bint fill(table_t *t, nic_t *nic, tx_t *tx, work_t *w, int k) noexce
 cdef inline bint sealed(table_t *t, nic_t *nic, tx_t *tx, work_t *w) noexcept nogil:
     """After the crypto of a layer; False if the library failed."""
     cdef layer_t *layer
-    if w.usual == USUAL_ESP:
+    if w.usual == USUAL_AEAD:
         # it did: the others have been passed over
         uncount(w.sa, w.at.total)
         count_refusal(w.sa, ST_CRYPTO_FAILED)
@@ -327,7 +327,7 @@ cdef void seal_burst(table_t *t, nic_t *nic, burst_t *burst, uint32_t *status) n
         m = 0
         for k in range(before):
             w = &t.work[k]
-            if w.usual == USUAL_ESP and w.cipher.good:
+            if w.usual == USUAL_AEAD and w.cipher.good:
                 continue
             tx = &burst.frames[k]
             if not sealed(t, nic, tx, w):

@@ -1,6 +1,6 @@
 """Outbound ESP and AH: a chunk's headers, then its crypto, then the verdicts.
 
-Most packets of most SAs go the short ways `usual` and `usual_ah`; the others take `_protect`'s, with the same result.
+Most packets of most SAs go the short ways, `usual_*`; the others take `_protect`'s, with the same result.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -8,20 +8,23 @@ from libc.string cimport memset
 
 from ._ah cimport ah_len_for, ah_restore, usual_ah_ops
 from ._bytes cimport likely, prefetch_w, put_be32, put_raw32, put_raw64, raw32, raw64, swap64
-from ._esp cimport prefetch_state, seal_chunk, usual_ops
+from ._esp cimport esp_ops, prefetch_state, seal_chunk, usual_ops
 from ._ip cimport ip4_mend, ip4_move, ip4_plain, ip_t
 from ._outbound_bundles cimport chunk_of_bundles
-from ._protect cimport ah_header, count, exhausted, plan_t, protect_any, refuse, sealed, succeed
-from ._trailer cimport short_trailer
+from ._protect cimport (
+    ah_header, count, esp_header, exhausted, new_iv, plan_t, protect_any, refuse, sealed, succeed,
+)
+from ._trailer cimport put_trailer, short_trailer
 from ._types cimport (
-    FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SCRATCH, SA_AH, SA_USUAL, ST_OK, USUAL_AH, USUAL_ESP,
+    FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SCRATCH, SA_AEAD, SA_AH, SA_USUAL, ST_OK,
+    USUAL_AEAD, USUAL_AH, USUAL_ESP,
     sa_t, shape_t, table_t, verdict_t, view_t, work_t,
 )
 
 
-cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *base, int64_t *offset, int32_t *length, int64_t low, int64_t room,
-                       uint64_t *number) noexcept nogil:
-    """`protect` for most packets of most users, a SA_USUAL's that find room in place; False: nothing was done.
+cdef inline bint usual_aead(work_t *w, sa_t *sa, uint8_t *base, int64_t *offset, int32_t *length, int64_t low,
+                            int64_t room, uint64_t *number) noexcept nogil:
+    """`protect` for most packets of most users, a SA_AEAD's that find room in place; False: nothing was done.
 
     offset, length, number : the packet's; they become what is right if the cipher does its part.
     """
@@ -41,7 +44,7 @@ cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *base, int64_t *offset, int3
     count(sa, total)
     w.sa = sa
     w.suite = sa.suite
-    w.usual = USUAL_ESP
+    w.usual = USUAL_AEAD
     w.status = PENDING
     w.at.total = <uint32_t> length[0]
     offset[0] = at
@@ -53,6 +56,38 @@ cdef inline bint usual(work_t *w, sa_t *sa, uint8_t *base, int64_t *offset, int3
     put_raw32(start + 20, sa.spi_be)
     put_be32(start + 24, <uint32_t> seq)
     put_raw64(start + 28, iv)
+    return True
+
+
+cdef bint usual_esp(table_t *t, work_t *w, sa_t *sa, const shape_t *shape, uint8_t *base, int64_t *offset,
+                    int32_t *length, int64_t low, int64_t room, uint64_t *number) noexcept nogil:
+    """The same for ESP with any other algorithms."""
+    cdef ip_t ip
+    cdef uint32_t head = 8 + shape.iv_len, data_len, pad_len, total
+    cdef int64_t at = offset[0] - head
+    cdef uint8_t *start = base + at
+    cdef uint8_t *esp = start + 20
+    cdef uint8_t iv[16]
+    cdef uint64_t seq = sa.seq + 1
+    if not ip4_plain(start + head, length[0], &ip) or exhausted(sa):
+        return False
+    data_len = ip.total - 20
+    pad_len = (<uint32_t> 0 - (data_len + 2)) & shape.align_mask
+    total = 20 + head + data_len + pad_len + 2 + sa.icv_len
+    if at < low or room - (at - low) < total or total > 65535 or not new_iv(t, sa, shape, seq, NULL, iv):
+        return False
+    sa.seq = seq
+    count(sa, total)
+    w.usual = USUAL_ESP
+    w.status = PENDING
+    w.at.total = <uint32_t> length[0]
+    offset[0] = at
+    length[0] = <int32_t> total
+    number[0] = seq
+    esp_ops(w, sa, shape, False, esp, total - 20, seq, iv)
+    put_trailer(esp + head + data_len, pad_len, ip.proto)
+    ip4_move(start, start + head, 20, total, IPPROTO_ESP_)
+    esp_header(sa, shape, esp, seq, iv)
     return True
 
 
@@ -112,7 +147,7 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
     cdef work_t *w
     cdef sa_t *sa
     cdef int k
-    cdef uint32_t short_ways = SA_USUAL | SA_AH if ivs == NULL else 0
+    cdef uint32_t short_ways = SA_USUAL | SA_AEAD | SA_AH if ivs == NULL else 0
     cdef uint32_t kind, total
     cdef int64_t left = batch.n - start     # of the batch: the next chunk's first ones are asked for too
     cdef uint8_t *base = batch.base
@@ -134,8 +169,8 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
             prefetch_w(ip)
             prefetch_w(ip + length[k + 6])
         kind = sa.flags & short_ways
-        if likely(kind == SA_USUAL) and likely(
-                usual(w, sa, base, &offset[k], &length[k], low[k], room[k], &seq[k])):
+        if likely(kind == SA_USUAL | SA_AEAD) and likely(
+                usual_aead(w, sa, base, &offset[k], &length[k], low[k], room[k], &seq[k])):
             continue
         w.sa = sa
         w.suite = sa.suite
@@ -143,17 +178,20 @@ cdef void chunk(table_t *t, view_t *batch, verdict_t *out, int64_t start, int n,
         if kind == SA_USUAL | SA_AH and usual_ah(
                 w, sa, &t.suites[sa.suite].shape, ip, length[k], base + low[k], room[k]):
             continue
+        if kind == SA_USUAL and usual_esp(
+                t, w, sa, &t.suites[sa.suite].shape, base, &offset[k], &length[k], low[k], room[k], &seq[k]):
+            continue
         w.status = protect_any(t, w, sa, ip, length[k], base + low[k], room[k],
                                ivs + (start + k) * iv_stride if ivs != NULL else NULL, 0, t.scratch + k * SCRATCH)
     seal_chunk(t, work, n)
     for k in range(n):
         w = &work[k]
-        if w.usual == USUAL_ESP:
-            if w.cipher.good:
-                continue
+        if w.cipher.good and (w.usual == USUAL_AEAD or w.usual == USUAL_ESP and w.mac.good):
+            continue
+        if w.usual >= USUAL_ESP:
             total = <uint32_t> length[k]
             length[k] = <int32_t> w.at.total
-            offset[k] += 16
+            offset[k] += 8 + t.suites[w.suite].shape.iv_len
             w.at.total = total
         elif w.usual == USUAL_AH and w.cipher.good and w.mac.good:
             ah_restore(w, 0, True)

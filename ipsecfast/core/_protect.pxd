@@ -1,14 +1,14 @@
 # One outbound packet's lengths, numbers and headers: what `protect_any`, the short ways and bundles share.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from ._ah cimport ah_len_for
-from ._bytes cimport put_be32, put_raw16, put_raw32, put_raw64
+from ._bytes cimport copy_iv, put_be32, put_be64, put_raw16, put_raw32, put_raw64, zero_iv
 from ._ip cimport FRAG_NONE, ip_head, ip_parse, ip_t
-from ._trailer cimport SHORT_PADDING, short_trailer
+from ._trailer cimport put_trailer
 from ._types cimport (
-    IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_, PENDING,
+    IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_UDP_, IV_COUNTER, IV_RANDOM, PENDING,
     SA_AH, SA_ESN, SA_HAS_ADDRESS, SA_TUNNEL, SA_UDP, SA_V6, ST_FRAGMENT, ST_MALFORMED, ST_NO_ROOM, ST_OK,
     sa_t, shape_t, table_t, verdict_t, view_t, work_t,
 )
@@ -104,9 +104,8 @@ cdef inline void uncount(sa_t *sa, uint32_t total) noexcept nogil:
 
 cdef inline void trailer(uint8_t *data, const plan_t *plan, uint8_t icv_len) noexcept nogil:
     """TFC padding of zeros, padding 1, 2, 3, ..., pad length, next header (RFC 4303 sec. 2.4 to 2.7)."""
-    if plan.pad_len <= SHORT_PADDING and icv_len >= 8 and plan.clear_len == plan.data_len + plan.pad_len + 2:
-        # one store; what it writes behind the trailer is the ICV's place
-        put_raw64(data + plan.data_len, short_trailer(plan.pad_len, plan.next_header))
+    if plan.pad_len < 16 and icv_len >= 8 and plan.clear_len == plan.data_len + plan.pad_len + 2:
+        put_trailer(data + plan.data_len, plan.pad_len, plan.next_header)
         return
     cdef uint8_t *end = data + plan.clear_len
     cdef uint8_t *pad = end - 2 - plan.pad_len
@@ -117,6 +116,42 @@ cdef inline void trailer(uint8_t *data, const plan_t *plan, uint8_t icv_len) noe
         pad[i] = <uint8_t> (i + 1)
     (end - 2)[0] = <uint8_t> plan.pad_len
     (end - 1)[0] = plan.next_header
+
+
+cdef bint refill(table_t *t) noexcept nogil
+
+
+cdef inline bint random_iv(table_t *t, uint8_t *out, uint32_t n) noexcept nogil:
+    """n bytes that nobody can foretell, of an IV; used bytes are wiped from the pool."""
+    cdef uint8_t *at
+    if t.pool_left < n and not refill(t):
+        return False
+    t.pool_left -= n
+    at = t.pool + t.pool_left
+    copy_iv(out, at, n)
+    zero_iv(at, n)
+    return True
+
+
+cdef inline bint new_iv(table_t *t, const sa_t *sa, const shape_t *shape, uint64_t seq, const uint8_t *given,
+                        uint8_t *iv) noexcept nogil:
+    """The IV of packet `seq`, or the one that is given; False if there is no randomness to be had."""
+    if given != NULL:
+        memcpy(iv, given, shape.iv_len)
+    elif shape.iv_kind == IV_COUNTER:
+        put_be64(iv, seq ^ sa.word[0])
+    elif shape.iv_kind == IV_RANDOM:
+        return random_iv(t, iv, shape.iv_len)
+    else:
+        put_raw64(iv, 0)
+    return True
+
+
+cdef inline void esp_header(const sa_t *sa, const shape_t *shape, uint8_t *esp, uint64_t seq,
+                            const uint8_t *iv) noexcept nogil:
+    put_raw32(esp, sa.spi_be)
+    put_be32(esp + 4, <uint32_t> seq)
+    copy_iv(esp + 8, iv, shape.iv_len)
 
 
 cdef inline void ah_header(const sa_t *sa, const shape_t *shape, const plan_t *p, uint8_t *ah, uint64_t seq,
@@ -150,7 +185,6 @@ cdef inline void succeed(view_t *batch, verdict_t *out, int64_t i, const work_t 
     batch.length[i] = <int32_t> w.at.total
 
 
-cdef bint random_iv(table_t *t, uint8_t *out, uint32_t n) noexcept nogil
 cdef bint covers(const sa_t *sa, const ip_t *ip, uint32_t flags, const uint8_t *old_ip, uint8_t *scratch) noexcept nogil
 cdef uint8_t protect_any(table_t *t, work_t *w, sa_t *sa, uint8_t *old_ip, int64_t length, uint8_t *low, int64_t room,
                          const uint8_t *iv, uint64_t given, uint8_t *scratch) noexcept nogil

@@ -13,12 +13,12 @@ from libc.string cimport memcpy, memmove, memset
 
 from ._ah cimport ah_coverable, ah_ops, ah_restore
 from ._bytes cimport (
-    be16, be32, copy_iv, put_be16, put_be32, put_be64, put_raw16, put_raw32, put_raw64, raw32, raw64, zero_iv,
+    be16, be32, put_be16, put_be32, put_be64, put_raw16, put_raw32, raw32, raw64,
 )
 from ._esp cimport count_refusal, esp_ops
 from ._ip cimport ip4_move, ip4_plain, ip6_move, ip_t, ip_tos, udp6_checksum
 from ._types cimport (
-    CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IV_COUNTER, IV_RANDOM, PENDING,
+    CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IV_COUNTER, PENDING,
     SA_AH, SA_COPY_DSCP, SA_DF_COPY, SA_DF_SET, SA_ECN, SA_ESN, SA_FLOW_COPY, SA_TUNNEL, SA_UDP, SA_V6,
     ST_CRYPTO_FAILED, ST_MALFORMED, ST_NO_ROOM, ST_OK, ST_SEQ_EXHAUSTED, USUAL_ESP,
     sa_t, shape_t, table_t, verdict_t, view_t, work_t,
@@ -89,39 +89,12 @@ cdef inline void udp_header(const sa_t *sa, const plan_t *p) noexcept nogil:
     put_raw16(udp + 6, 0)
 
 
-cdef bint random_iv(table_t *t, uint8_t *out, uint32_t n) noexcept nogil:
-    """n bytes that nobody can foretell, of an IV; used bytes are wiped from the pool."""
-    cdef uint8_t *at
-    if t.pool_left < n:
-        if not t.random(t.pool, sizeof(t.pool)):
-            return False
-        t.pool_left = sizeof(t.pool)
-    t.pool_left -= n
-    at = t.pool + t.pool_left
-    copy_iv(out, at, n)
-    zero_iv(at, n)
+cdef bint refill(table_t *t) noexcept nogil:
+    """A new pool of random bytes; False if there are none to be had."""
+    if not t.random(t.pool, sizeof(t.pool)):
+        return False
+    t.pool_left = sizeof(t.pool)
     return True
-
-
-cdef inline bint new_iv(table_t *t, const sa_t *sa, const shape_t *shape, uint64_t seq, const uint8_t *given,
-                        uint8_t *iv) noexcept nogil:
-    """The IV of packet `seq`, or the one that is given; False if there is no randomness to be had."""
-    if given != NULL:
-        memcpy(iv, given, shape.iv_len)
-    elif shape.iv_kind == IV_COUNTER:
-        put_be64(iv, seq ^ sa.word[0])
-    elif shape.iv_kind == IV_RANDOM:
-        return random_iv(t, iv, shape.iv_len)
-    else:
-        put_raw64(iv, 0)
-    return True
-
-
-cdef inline void esp_header(const sa_t *sa, const shape_t *shape, uint8_t *esp, uint64_t seq,
-                            const uint8_t *iv) noexcept nogil:
-    put_raw32(esp, sa.spi_be)
-    put_be32(esp + 4, <uint32_t> seq)
-    copy_iv(esp + 8, iv, shape.iv_len)
 
 
 cdef inline uint8_t protect(table_t *t, work_t *w, sa_t *sa, const shape_t *shape, uint32_t flags, const ip_t *ip,
@@ -219,7 +192,7 @@ cdef uint8_t sealed(const table_t *t, work_t *w) noexcept nogil:
     """After the crypto: OK, or what went wrong, which counts no more; the last of a packet's bytes are written."""
     if w.status != PENDING:
         return w.status
-    if w.usual != USUAL_ESP:                  # `chunk` has dealt with those that are well
+    if w.usual < USUAL_ESP:                   # `chunk` has dealt with those that are well
         if w.at.proto == IPPROTO_AH_:
             ah_restore(w, t.suites[w.suite].shape.iv_len, True)
         if w.cipher.good and w.mac.good:

@@ -17,8 +17,8 @@ from ._keys cimport KeyStore, drop_states, key_states, release_states, suite_of
 from ._memory cimport free_scratch, map_dense, new_scratch, unmap
 from ._types cimport (
     BUNDLE_BIT, CHUNK_ONE_PASS, CLASS_AEAD, IPPROTO_AH_, IPPROTO_ESP_, MAX_LAYERS, N_STATUS,
-    SA_AH, SA_ANY_MODE, SA_COPY_DSCP, SA_DECAP_DSCP, SA_DF_COPY, SA_DF_SET, SA_DST_ANY, SA_ECN, SA_ESN, SA_FLOW_COPY,
-    SA_HAS_ADDRESS, SA_IN_USE, SA_MATCH_SRC, SA_OUTBOUND, SA_STRICT_PADDING,
+    SA_AEAD, SA_AH, SA_ANY_MODE, SA_COPY_DSCP, SA_DECAP_DSCP, SA_DF_COPY, SA_DF_SET, SA_DST_ANY, SA_ECN, SA_ESN,
+    SA_FLOW_COPY, SA_HAS_ADDRESS, SA_IN_USE, SA_MATCH_SRC, SA_OUTBOUND, SA_STRICT_PADDING,
     SA_TUNNEL, SA_UDP, SA_USUAL, SA_V6,
     bucket_t, bundle_t, sa_t, shape_t, table_t,
 )
@@ -320,8 +320,7 @@ cdef sa_t *_enter(CoreSAD self, sa_t *fresh, sa, bytes enc_key, bytes auth_key, 
     cdef uint32_t index
     cdef sa_t *s = fresh
     cdef bint outbound = (s.flags & SA_OUTBOUND) != 0
-    if _usual(s.flags, &t.suites[s.suite].shape):
-        s.flags |= SA_USUAL
+    s.flags |= _usual(s, &t.suites[s.suite].shape)
     if is_duplicate(t, s):
         dst = None if s.flags & SA_DST_ANY else ip_address(s.dst[:16 if s.flags & SA_V6 else 4])
         raise DuplicateSAError(
@@ -405,12 +404,14 @@ cdef object delete_sa(CoreSAD self, int64_t handle):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-cdef bint _usual(uint32_t flags, const shape_t *shape) noexcept:
-    """May this SA's usual packets go the short way through `_outbound` or `_inbound`?"""
+cdef uint32_t _usual(const sa_t *s, const shape_t *shape) noexcept:
+    """Which short way this SA's usual packets may go through `_outbound` or `_inbound`: SA_USUAL, SA_AEAD, or 0."""
     cdef uint32_t not_so = SA_ESN | SA_V6 | SA_ANY_MODE | SA_MATCH_SRC
-    if flags & SA_OUTBOUND:
+    if s.flags & SA_OUTBOUND:
         not_so |= SA_TUNNEL | SA_UDP
-    return (flags & SA_AH or shape.kind == CLASS_AEAD and shape.salt_len == 4) and not flags & not_so
+    if s.flags & not_so or s.icv_len < 8:
+        return 0
+    return SA_USUAL | (SA_AEAD if not s.flags & SA_AH and shape.kind == CLASS_AEAD and shape.salt_len == 4 else 0)
 
 
 cdef int _describe(sa_t *s, sa, bint outbound) except -1:

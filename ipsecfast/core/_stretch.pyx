@@ -20,7 +20,7 @@ from ._locate cimport locate
 from ._lookup cimport bucket_of, chain_head
 from ._outbound_bundles cimport climb_from, climb_t, fits
 from ._types cimport (
-    BUNDLE_BIT, N_STATUS, PENDING, SA_AH, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_USUAL,
+    BUNDLE_BIT, N_STATUS, PENDING, SA_AEAD, SA_ESN, SA_NESTED, SA_OUTBOUND,
     bucket_t, bundle_t, found_t, sa_t, table_t,
 )
 from ._window cimport esn_infer
@@ -111,7 +111,7 @@ cdef inline bint surely_fits(const stretch_t *own, int64_t k, const sa_t *sa) no
     cdef ip_t ip
     cdef int64_t at = own.view.offset[k], low = own.view.slot_offset[k]
     return (
-        (sa.flags & (SA_USUAL | SA_AH)) == SA_USUAL
+        sa.flags & SA_AEAD
         and ip4_plain(own.view.base + at, own.view.length[k], &ip)
         and ip.total <= 65000 and at - low >= 16 and low + own.view.slot_length[k] - at >= ip.total + 64
     )

@@ -9,9 +9,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from ._ah cimport ah_len_of
-from ._bytes cimport be16, little64, raw64
+from ._bytes cimport be16
 from ._ip cimport ip4_move, ip6_move, ip_set_tos, ip_tos, is_walked
 from ._locate cimport carries_esp
+from ._trailer cimport padding_counts
 from ._types cimport (
     IPPROTO_AH_, IPPROTO_ESP_, IPPROTO_IPV4_, IPPROTO_IPV6_, IPPROTO_NONE_, IPPROTO_UDP_, MAX_KEPT,
     SA_ANY_MODE, SA_DECAP_DSCP, SA_ECN, SA_STRICT_PADDING, SA_TUNNEL, ST_DUMMY, ST_ECN, ST_MALFORMED, ST_OK,
@@ -30,19 +31,6 @@ cdef struct stripped_t:
     uint32_t length
     bint leads_on             # a further layer may follow
     outer_t *kept             # where to keep what is in front of the outermost layer; NULL for others
-
-
-cdef inline bint padding_counts(const uint8_t *end, uint32_t n) noexcept nogil:
-    """The n bytes in front of `end` are 1, 2, 3, ... (RFC 4303 sec. 2.4)."""
-    cdef uint32_t i
-    cdef uint8_t wrong = 0
-    if n <= 8:
-        # the ESP header stands in front, so 8 bytes are always there; shifts of 0 to 64 in two steps
-        return ((little64(raw64(end - 8)) ^ (<uint64_t> 0x0807060504030201 << (32 - 4 * n) << (32 - 4 * n)))
-                >> (32 - 4 * n) >> (32 - 4 * n)) == 0
-    for i in range(n):
-        wrong |= (end - n)[i] ^ <uint8_t> (i + 1)
-    return wrong == 0
 
 
 cdef inline uint8_t merge_tos(const sa_t *sa, const uint8_t *outer, uint8_t *inner) noexcept nogil:

@@ -7,8 +7,9 @@ cdef enum:
 
 # Packets on the short ways, of a SA_USUAL and over IPv4 without options
 cdef enum:
-    USUAL_ESP = 1  # of `at` only total is set, outbound to the length before, and inbound ip
-    USUAL_AH = 2
+    USUAL_AH = 1
+    USUAL_ESP = 2   # of `at`, outbound only total is set, to the length before
+    USUAL_AEAD = 3  # ESP of a SA_AEAD: the same, and inbound total and ip
 
 cdef enum:
     PENDING = 255  # no status yet
@@ -160,7 +161,8 @@ cdef enum:
     SA_AH = 0x10000
     SA_MATCH_SRC = 0x20000
     SA_NESTED = 0x80000       # inbound: has been met inside another SA's packets, or the other way round
-    SA_USUAL = 0x40000        # AH or an AEAD, without ESN, over IPv4: most packets go a short way
+    SA_USUAL = 0x40000        # with an ICV, without ESN, over IPv4: most packets go a short way ...
+    SA_AEAD = 0x100000        # ... and the shortest if its nonce is 4 bytes of salt and the IV (not AES-GMAC)
 
 # One SA.  Line 0 is all that most packets need, line 1 lookup and counters, line 2 tunnels.
 cdef struct sa_t:
@@ -301,7 +303,7 @@ cdef struct table_t:
     suite_t suites[MAX_SUITES]
     uint32_t epoch            # of the chunk under work
     int16_t group[MAX_SUITES]  # first packet of each suite in the chunk, -1: none
-    uint8_t pool[4096]        # random bytes for CBC's IVs
+    uint8_t pool[16384]       # random bytes for CBC's IVs
     uint32_t pool_left
     uint8_t *scratch          # CHUNK * SCRATCH bytes
     table_t *whole            # the SAD's own, of whose SAs a thread has copies of some
