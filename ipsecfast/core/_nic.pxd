@@ -35,8 +35,9 @@ cdef enum:
     NIC_HINT_TUNNEL = 0x20
     NIC_HINT_TRANSPORT = 0x40
     NIC_MATCH_SRC = 0x80      # received packets must have the SA's source address
-    NIC_USUAL = 0x100         # ESP alone with an AEAD or AES-GMAC, without ESN or UDP: most sends go a short way
-    NIC_GMAC = 0x200          # the latter
+    NIC_USUAL = 0x100         # ESP alone, without ESN or UDP: most sends go a short way ...
+    NIC_AEAD = 0x200          # ... and the shortest with an AEAD whose nonce is 4 bytes of salt and the IV
+    NIC_GMAC = 0x400          # which is AES-GMAC
 
 cdef enum:
     # nic_bundle_t.forms: where its SAs may stand in a packet

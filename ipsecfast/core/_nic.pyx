@@ -18,7 +18,7 @@ from ._nic_lso cimport complete_large_sends, cutting_t, has_large_send, large_t,
 from ._nic_rx cimport receive_batch
 from ._nic_tx cimport send_batch
 from ._sad cimport CoreSAD, cast_sa, delete_sa, mould_of
-from ._types cimport CLASS_AEAD, CLASS_GMAC, SA_AH, SA_ESN, SA_OUTBOUND, sa_t, shape_t, table_t, view_t
+from ._types cimport CLASS_GMAC, SA_AH, SA_ESN, SA_OUTBOUND, sa_t, shape_t, table_t, view_t
 from ._window cimport window_words
 
 from collections import deque
@@ -184,10 +184,8 @@ cdef class NicTable:
                     b.ah = index
                 else:
                     b.esp = index
-            if b.forms & OUTER_PLAIN and b.esp and not b.ah and _usual(&self.sad.table, &self.sad.table.sas[b.esp - 1]):
-                b.flags |= NIC_USUAL
-                if self.sad.table.suites[self.sad.table.sas[b.esp - 1].suite].shape.kind == CLASS_GMAC:
-                    b.flags |= NIC_GMAC
+            if b.forms & OUTER_PLAIN and b.esp and not b.ah:
+                b.flags |= _usual(&self.sad.table, &self.sad.table.sas[b.esp - 1])
             for handle, high in zip(handles, seq_hi):
                 s = &self.sad.table.sas[<uint32_t> <int64_t> handle - 1]
                 self._attach(s, number)
@@ -328,9 +326,14 @@ cdef uint32_t _encapsulation(offload) except? 0:
     return 0xFFFFFFFFU if offload.encapsulation is None else offload.encapsulation
 
 
-cdef bint _usual(const table_t *t, const sa_t *esp) noexcept:
+cdef uint32_t _usual(const table_t *t, const sa_t *esp) noexcept:
+    """Which short way a frame may go that is sent with this SA alone."""
     cdef const shape_t *shape = &t.suites[esp.suite].shape
-    return (shape.kind == CLASS_AEAD or shape.kind == CLASS_GMAC) and shape.salt_len == 4 and not esp.flags & SA_ESN
+    if esp.flags & SA_ESN:
+        return 0
+    if shape.kind > CLASS_GMAC or shape.salt_len != 4:
+        return NIC_USUAL
+    return NIC_USUAL | NIC_AEAD | (NIC_GMAC if shape.kind == CLASS_GMAC else 0)
 
 
 cdef void _flag(nic_bundle_t *b, uint32_t flag, bint on) noexcept:

@@ -21,7 +21,9 @@ from ._bytes cimport be16, be32, put_raw16, put_raw64, raw32, raw64, swap64
 from ._esp cimport count_refusal, esp_ops, seal_chunk, usual_ops
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
-from ._nic cimport NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_GMAC, NIC_USUAL, ROW_LARGE_SEND, ask_for, nic_t
+from ._nic cimport (
+    NDIS_STATUS_FAILURE, NDIS_STATUS_SUCCESS, NIC_AEAD, NIC_GMAC, NIC_USUAL, ROW_LARGE_SEND, ask_for, nic_t,
+)
 from ._nic_checksum cimport header_checksum, transport_checksum, wants_header
 from ._nic_iv cimport write_iv
 from ._nic_lso cimport ask_ahead, cut_first, cut_list, cut_next, cutting_t, large_t, segments_of
@@ -30,7 +32,7 @@ from ._nic_sent cimport adopt, draft_numbers, draft_run, draft_t, follow, forget
 from ._protect cimport count, uncount
 from ._types cimport (
     CHUNK, CHUNK_ONE_PASS, IPPROTO_AH_, IPPROTO_ESP_, PENDING, SA_ESN, SCRATCH, ST_CRYPTO_FAILED,
-    USUAL_AEAD,
+    USUAL_AEAD, USUAL_ESP,
     found_t, sa_t, shape_t, table_t, view_t, work_t,
 )
 from ._window cimport window_mark
@@ -164,17 +166,20 @@ cdef bint send_run(table_t *t, nic_t *nic, cutting_t *cutting, const large_t *bi
 
 
 cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t at, bint raw, const wish_t *wish,
-                            burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
-    """One IPv4 frame of a NIC_USUAL: most frames of most users.
+                            burst_t *burst, int64_t nbl, uint32_t *status, bint aead) noexcept nogil:
+    """One IPv4 frame of a NIC_USUAL, which is a NIC_AEAD or is not: most frames of most users.
 
     False: it is not that, or not good, and nothing was written; the long way comes to the same.
     """
     cdef tx_t *tx = &burst.frames[burst.n]
     cdef work_t *w = &t.work[burst.n]
     cdef sa_t *sa = &t.sas[wish.outer.esp - 1]
+    cdef const shape_t *shape = &t.suites[sa.suite].shape
     cdef uint8_t *frame = batch.base + batch.offset[at]
     cdef int64_t length = batch.length[at]
-    cdef uint32_t encapsulation, esp_len, trailer, icv_len = sa.icv_len
+    cdef uint32_t encapsulation, esp_len, text_len, trailer, icv_len = sa.icv_len
+    cdef uint32_t front = 16 if aead else 8 + shape.iv_len
+    cdef uint8_t ivs[16]
     cdef uint64_t seq, iv, top = sa.seq, prefix = sa.word[0]
     cdef uint8_t *esp
     cdef ip_t ip
@@ -183,26 +188,34 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
         return False
     esp = frame + offset + 20
     esp_len = ip.total - 20
-    if ip.proto != IPPROTO_ESP_ or esp_len < 18 + icv_len or raw32(esp) != sa.spi_be:
+    text_len = esp_len - icv_len - front
+    if ip.proto != IPPROTO_ESP_ or esp_len < front + 2 + icv_len or raw32(esp) != sa.spi_be:
+        return False
+    if not aead and (text_len & (shape.block - 1) or nic.generator != NULL):
         return False
     trailer = be16(esp + esp_len - icv_len - 2)
-    if trailer >> 8 > esp_len - icv_len - 18 or wish.header & 0xFFFF and trailer != wish.header & 0xFFFF:
+    if trailer >> 8 > text_len - 2 or wish.header & 0xFFFF and trailer != wish.header & 0xFFFF:
         return False
     seq = be32(esp + 4)
     if seq <= top and not fresh(sa.ring, sa.ring_mask, sa.window_size, top, seq):
         return False
-    iv = swap64(seq ^ prefix)
+    if not aead and not write_iv(t, nic, sa, seq, shape, esp + 8, False, ivs):
+        return False
     w.sa = sa
     w.suite = sa.suite
-    w.usual = USUAL_AEAD
+    w.usual = USUAL_AEAD if aead else USUAL_ESP
     w.status = PENDING
     w.at.total = ip.total
-    usual_ops(w, sa, icv_len, esp, esp_len, iv)
-    if wish.outer.flags & NIC_GMAC:
-        w.cipher.text = esp                   # all of it is covered, as one run of bytes
-        w.cipher.text_len = esp_len - icv_len
-        w.cipher.aad_len = 0
-    put_raw64(esp + 8, iv)
+    if aead:
+        iv = swap64(seq ^ prefix)
+        usual_ops(w, sa, icv_len, esp, esp_len, iv)
+        if wish.outer.flags & NIC_GMAC:
+            w.cipher.text = esp               # all of it is covered, as one run of bytes
+            w.cipher.text_len = esp_len - icv_len
+            w.cipher.aad_len = 0
+        put_raw64(esp + 8, iv)
+    else:
+        esp_ops(w, sa, shape, False, esp, esp_len, seq, ivs)
     sa.seq = window_mark(sa.ring, sa.ring_mask, top, seq)
     count(sa, ip.total)
     tx.frame = frame
@@ -227,7 +240,10 @@ cdef inline bint send_list(table_t *t, nic_t *nic, const view_t *batch, int64_t 
     if high - low > 1 or wish.cut:
         return send_several(t, nic, batch, low, high, raw, wish, burst, nbl, status)
     if wish.usual and wish.outer.flags & NIC_USUAL and wish.inner == NULL and not wish.checksum:
-        if send_usual(t, nic, batch, low, raw, wish, burst, nbl, status):
+        if wish.outer.flags & NIC_AEAD:
+            if send_usual(t, nic, batch, low, raw, wish, burst, nbl, status, True):
+                return True
+        elif send_usual(t, nic, batch, low, raw, wish, burst, nbl, status, False):
             return True
     tx = &burst.frames[burst.n]
     if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not use_numbers(tx):
@@ -277,7 +293,7 @@ cdef inline bint fill(table_t *t, nic_t *nic, tx_t *tx, work_t *w, int k) noexce
 cdef inline bint sealed(table_t *t, nic_t *nic, tx_t *tx, work_t *w) noexcept nogil:
     """After the crypto of a layer; False if the library failed."""
     cdef layer_t *layer
-    if w.usual == USUAL_AEAD:
+    if w.usual:
         # it did: the others have been passed over
         uncount(w.sa, w.at.total)
         count_refusal(w.sa, ST_CRYPTO_FAILED)
@@ -327,7 +343,7 @@ cdef void seal_burst(table_t *t, nic_t *nic, burst_t *burst, uint32_t *status) n
         m = 0
         for k in range(before):
             w = &t.work[k]
-            if w.usual == USUAL_AEAD and w.cipher.good:
+            if w.cipher.good and (w.usual == USUAL_AEAD or w.usual == USUAL_ESP and w.mac.good):
                 continue
             tx = &burst.frames[k]
             if not sealed(t, nic, tx, w):
