@@ -59,6 +59,17 @@ cdef Lanes lanes_of(CoreSAD sad, int n):
     return sad.lanes
 
 
+cdef inline void put_packet(view_t *batch, verdict_t *out, int64_t at, const view_t *own, const verdict_t *own_out,
+                            int64_t k) noexcept nogil:
+    """Packet k of another batch, with what became of it, where it belongs in the whole."""
+    batch.offset[at] = own.offset[k]
+    batch.length[at] = own.length[k]
+    out.status[at] = own_out.status[k]
+    out.layer[at] = own_out.layer[k]
+    out.seq[at] = own_out.seq[k]
+    out.handle[at] = own_out.handle[k]
+
+
 cdef class Lanes:
     """What each thread needs to work on one SAD; the SAD owns it."""
 
@@ -301,12 +312,7 @@ cdef class Lanes:
             own = self.stretches[i]
             for k in range(own.view.n):
                 at = job.place[own.start + k]
-                job.batch.offset[at] = own.view.offset[k]
-                job.batch.length[at] = own.view.length[k]
-                job.out.status[at] = own.out.status[k]
-                job.out.layer[at] = own.out.layer[k]
-                job.out.seq[at] = own.out.seq[k]
-                job.out.handle[at] = own.out.handle[k]
+                put_packet(job.batch, job.out, at, &own.view, &own.out, k)
             for k in range(own.n_later):
                 job.later.index[own.start + k] = job.place[job.later.index[own.start + k]]
             for k in range(own.table.n_waiting):
@@ -317,7 +323,6 @@ cdef class Lanes:
         cdef size_t room = self.packets
         cdef char *block = self.block + 16 * room
         cdef const view_t *batch = job.batch
-        cdef verdict_t *out = job.out
         cdef view_t view = view_t(batch.base, 0, <int64_t *> block, <int32_t *> (block + 32 * room),
                                   <int64_t *> (block + 8 * room), <int32_t *> (block + 36 * room))
         cdef verdict_t found = verdict_t(<uint8_t *> (block + 40 * room), <uint8_t *> (block + 41 * room),
@@ -339,12 +344,7 @@ cdef class Lanes:
         for i in range(self.n):
             for k in range(self.stretches[i].n_later):
                 at = job.later.index[self.stretches[i].start + k]
-                batch.offset[at] = view.offset[n]
-                batch.length[at] = view.length[n]
-                out.status[at] = found.status[n]
-                out.layer[at] = found.layer[n]
-                out.seq[at] = found.seq[n]
-                out.handle[at] = found.handle[n]
+                put_packet(job.batch, job.out, at, &view, &found, n)
                 n += 1
 
 

@@ -30,7 +30,7 @@ cdef struct layer_t:
 
 # One frame on its way through the rounds
 cdef struct tx_t:
-    uint8_t *frame            # of `send_usual`'s this, length and nbl alone are set
+    uint8_t *frame            # of the short ways this, length and nbl alone are set
     int64_t length
     int64_t nbl
     layer_t layers[LAYERS]

@@ -17,7 +17,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ._ah cimport ah_coverable, ah_ops, ah_restore
-from ._bytes cimport be16, be32, put_raw16, put_raw64, raw32, raw64, swap64
+from ._bytes cimport be16, be32, put_be64, put_raw16, raw32, raw64, swap64
 from ._esp cimport count_refusal, esp_ops, seal_chunk, usual_ops
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
@@ -135,6 +135,36 @@ cdef inline bint draft_frame(const table_t *t, const nic_t *nic, const view_t *b
     return plan(t, nic, batch, at, raw, wish, tx) and coverable(t, burst) and draft_numbers(drafts, tx, wish.cut)
 
 
+cdef inline void aead_ops(work_t *w, const sa_t *sa, uint32_t flags, uint8_t *esp, uint32_t esp_len,
+                          uint64_t iv) noexcept nogil:
+    """Write the IV of a frame of a NIC_AEAD with these flags, and fill the operation."""
+    usual_ops(w, sa, sa.icv_len, esp, esp_len, swap64(iv))
+    if flags & NIC_GMAC:
+        w.cipher.text = esp                   # all of it is covered, as one run of bytes
+        w.cipher.text_len = esp_len - sa.icv_len
+        w.cipher.aad_len = 0
+    put_be64(esp + 8, iv)
+
+
+cdef inline void follow_usual(const tx_t *first, const view_t *batch, int64_t at, int64_t i, uint32_t flags,
+                              int64_t nbl, tx_t *tx, work_t *w) noexcept nogil:
+    """`follow` and `enqueue` for a segment of a NIC_AEAD."""
+    cdef const layer_t *like = &first.layers[2]
+    cdef sa_t *sa = like.sa
+    cdef uint32_t longer = <uint32_t> (batch.length[at] - first.length)
+    tx.frame = batch.base + batch.offset[at]
+    tx.length = batch.length[at]
+    tx.nbl = nbl
+    w.sa = sa
+    w.suite = sa.suite
+    w.usual = USUAL_AEAD
+    w.status = PENDING
+    w.at.total = like.at.total + longer
+    count(sa, w.at.total)
+    aead_ops(w, sa, flags, like.at.esp + (tx.frame - first.frame), like.at.esp_len + longer,
+             (like.seq + i) ^ sa.word[0])
+
+
 cdef bint send_run(table_t *t, nic_t *nic, cutting_t *cutting, const large_t *big, bint raw, const wish_t *wish,
                    burst_t *burst, int64_t nbl, uint32_t *status) noexcept nogil:
     """Cut one large send and protect its segments, a few at a time: so they stay in the nearest cache in between.
@@ -148,16 +178,23 @@ cdef bint send_run(table_t *t, nic_t *nic, cutting_t *cutting, const large_t *bi
     cdef tx_t *tx = &burst.frames[burst.n]
     cdef int64_t i, low = batch.n, n = segments_of(big)
     cdef int few = FEW if t.chunk == CHUNK_ONE_PASS else t.chunk
+    cdef bint usual
     forget(drafts)
     cut_first(cutting, big)
     if not plan(t, nic, batch, low, raw, wish, tx) or not coverable(t, burst) or not draft_run(drafts, tx, n):
         return False
     first = tx[0]
+    usual = wish.usual and wish.outer.flags & NIC_AEAD and wish.inner == NULL and first.layers[2].udp == NULL
     enqueue(t, nic, wish, burst, nbl, status)
     for i in range(1, n):
         cut_next(cutting, big)
-        follow(&first, batch, low + i, i, &burst.frames[burst.n])
-        enqueue(t, nic, wish, burst, nbl, status)
+        tx = &burst.frames[burst.n]
+        if usual:
+            follow_usual(&first, batch, low + i, i, wish.outer.flags, nbl, tx, &t.work[burst.n])
+            burst.n += 1
+        else:
+            follow(&first, batch, low + i, i, tx)
+            enqueue(t, nic, wish, burst, nbl, status)
         if burst.n >= few:
             ask_ahead(cutting, big, few)
             seal_burst(t, nic, burst, status)
@@ -180,7 +217,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     cdef uint32_t encapsulation, esp_len, text_len, trailer, icv_len = sa.icv_len
     cdef uint32_t front = 16 if aead else 8 + shape.iv_len
     cdef uint8_t ivs[16]
-    cdef uint64_t seq, iv, top = sa.seq, prefix = sa.word[0]
+    cdef uint64_t seq, top = sa.seq, prefix = sa.word[0]
     cdef uint8_t *esp
     cdef ip_t ip
     cdef int offset = ip_offset(frame, length, raw, &encapsulation)
@@ -207,13 +244,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
     w.status = PENDING
     w.at.total = ip.total
     if aead:
-        iv = swap64(seq ^ prefix)
-        usual_ops(w, sa, icv_len, esp, esp_len, iv)
-        if wish.outer.flags & NIC_GMAC:
-            w.cipher.text = esp               # all of it is covered, as one run of bytes
-            w.cipher.text_len = esp_len - icv_len
-            w.cipher.aad_len = 0
-        put_raw64(esp + 8, iv)
+        aead_ops(w, sa, wish.outer.flags, esp, esp_len, seq ^ prefix)
     else:
         esp_ops(w, sa, shape, False, esp, esp_len, seq, ivs)
     sa.seq = window_mark(sa.ring, sa.ring_mask, top, seq)
