@@ -419,10 +419,14 @@ def test_progress_bar_on_a_terminal():
     assert process.returncode == 0 and b"MB/s" in shown and b"80 decrypted" in shown
 
 
-@pytest.mark.parametrize("signum,status", [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
-def test_signals_leave_nothing_behind(folder, signum, status):
+def heeded(signum: int) -> None:
     if signal.getsignal(signum) is signal.SIG_IGN:
         pytest.skip("ignored where this was started, as by a shell in the background, and so by the command")
+
+
+@pytest.mark.parametrize("signum,status", [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_signals_leave_nothing_behind(folder, signum, status):
+    heeded(signum)
     process = command("decrypt", "-", "--keys", KEYS, "-o", "out")
     assert process.stdin is not None
     process.stdin.write(CAPTURE.read_bytes()[:5000])
@@ -441,6 +445,7 @@ def test_signals_whose_exception_gets_lost(folder, monkeypatch, signum):
             signal.raise_signal(signum)
         return chunk.unchanged()
 
+    heeded(signum)
     monkeypatch.setattr(Decryption, "transform", transform)
     handler = signal.getsignal(signum)
     assert main(["decrypt", str(CAPTURE), "--keys", str(KEYS), "-o", "out"]) == 128 + signum
