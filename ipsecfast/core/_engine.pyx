@@ -13,13 +13,14 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from ._batch cimport PacketBatch
-from ._bytes cimport raw64
+from ._bytes cimport any64, raw64
 from ._inbound cimport inbound_batch
 from ._lanes cimport Lanes, job_t, lanes_of, one_thread_must
+from ._lookup cimport is_bundle, is_outbound
 from ._outbound cimport outbound_batch
 from ._pool cimport MAX_THREADS, give_pool, pool_t, take_pool, wake_pool
 from ._sad cimport CoreSAD
-from ._types cimport BUNDLE_BIT, SA_IN_USE, SA_OUTBOUND, ST_OK, sa_t, table_t, verdict_t
+from ._types cimport BUNDLE_BIT, SA_OUTBOUND, ST_OK, sa_t, table_t, verdict_t
 
 import numpy as np
 
@@ -175,19 +176,23 @@ cdef void leave(PacketBatch batch, CoreSAD sad) noexcept:
     sad.leave()
 
 
-cdef int spread(PacketBatch batch, CoreSAD sad, Result result, int threads, bint outbound, bint bundles) except -1:
-    """A batch over several threads."""
+cdef int spread(PacketBatch batch, CoreSAD sad, Result result, int threads, bint outbound,
+                Py_ssize_t handles) except -1:
+    """A batch over several threads.  handles : how many outbound ones are different at most; not checked yet."""
     cdef Lanes lanes
     cdef job_t job
     cdef pool_t *pool
+    cdef bint good
     job.batch = &batch.view
     job.out = &result.verdict
     job.outbound = outbound
-    job.bundles = bundles
+    job.bundles = any64(<uint64_t *> result.verdict.handle, handles) >> BUNDLE_BIT & 1
     if one_thread_must(sad, &job):
+        if outbound:
+            _check_handles(sad, result, handles, -1)
         with nogil:
             if outbound:
-                outbound_batch(&sad.table, &batch.view, &result.verdict, NULL, 0, bundles)
+                outbound_batch(&sad.table, &batch.view, &result.verdict, NULL, 0, job.bundles)
             else:
                 inbound_batch(&sad.table, &batch.view, &result.verdict)
             count_ok(result)
@@ -196,9 +201,11 @@ cdef int spread(PacketBatch batch, CoreSAD sad, Result result, int threads, bint
     lanes.prepare(sad, &job)
     pool = take_pool(threads)
     with nogil:
-        lanes.run(pool, &sad.table, &job)
+        good = lanes.run(pool, &sad.table, &job)
         count_ok(result)
     give_pool(pool, threads)
+    if not good:
+        _check_handles(sad, result, handles, -1)
     return 0
 
 
@@ -233,7 +240,7 @@ def decapsulate(PacketBatch batch not None, CoreSAD sad not None, *, threads=1):
                 inbound_batch(&sad.table, &batch.view, &result.verdict)
                 count_ok(result)
         else:
-            spread(batch, sad, result, threads, False, False)
+            spread(batch, sad, result, threads, False, 0)
     finally:
         leave(batch, sad)
     return result
@@ -271,16 +278,16 @@ def encapsulate(PacketBatch batch not None, CoreSAD sad not None, handle, *, thr
     enter(batch, sad, threads)
     try:
         result = new_result(n)
-        one_handle = _copy_handles(handle, result.verdict.handle, n)
+        handles = _copy_handles(handle, result.verdict.handle, n)
         if sad.slow is not None:
             return sad.slow.encapsulate(batch, result.handle, iv)
-        bundles = _check_handles(sad, result, one_handle, stride)
         if threads == 1 or iv is not None:
+            bundles = _check_handles(sad, result, handles, stride)
             with nogil:
                 outbound_batch(&sad.table, &batch.view, &result.verdict, iv_at, stride, bundles)
                 count_ok(result)
         else:
-            spread(batch, sad, result, threads, True, bundles)
+            spread(batch, sad, result, threads, True, handles)
     finally:
         leave(batch, sad)
     return result
@@ -341,26 +348,20 @@ cdef Py_ssize_t _copy_handles(handle, int64_t *to, Py_ssize_t n) except -1:
 cdef Py_ssize_t _first_bad(const table_t *t, const int64_t *handles, Py_ssize_t n, int64_t iv_len,
                            bint *bundles) noexcept nogil:
     """Index of the first handle that is none, or -1; whether there are bundles."""
-    cdef const sa_t *sa
     cdef Py_ssize_t i
     cdef int64_t h
-    cdef uint32_t index
     for i in range(n):
         h = handles[i]
         if i and h == handles[i - 1]:
             continue
-        index = <uint32_t> h - 1
         if h > 0 and h >> BUNDLE_BIT:
             bundles[0] = True
-            if index >= t.n_bundles or t.bundles[index].handle != h or not t.bundles[index].n or iv_len >= 0:
+            if iv_len >= 0 or not is_bundle(t, h):
                 return i
             continue
-        if h <= 0 or index >= t.high_water:
+        if not is_outbound(t, h):
             return i
-        sa = &t.sas[index]
-        if (sa.flags & (SA_IN_USE | SA_OUTBOUND)) != (SA_IN_USE | SA_OUTBOUND) or sa.handle != h:
-            return i
-        if iv_len >= 0 and t.suites[sa.suite].shape.iv_len != iv_len:
+        if iv_len >= 0 and t.suites[t.sas[<uint32_t> h - 1].suite].shape.iv_len != iv_len:
             return i
     return -1
 

@@ -36,7 +36,7 @@ cdef class Lanes:
     cdef int make_room(self, size_t packets, size_t sas, size_t bundles) except -1
     cdef int bind(self, table_t *own, int lane, const table_t *t, choice) except -1
     cdef int prepare(self, CoreSAD sad, job_t *job) except -1
-    cdef void run(self, pool_t *pool, table_t *whole, job_t *job) noexcept nogil
+    cdef bint run(self, pool_t *pool, table_t *whole, job_t *job) noexcept nogil
     cdef void cut(self, job_t *job) noexcept nogil
     cdef void begin(self, stretch_t *own, job_t *job) noexcept nogil
     cdef void gather(self, job_t *job) noexcept nogil

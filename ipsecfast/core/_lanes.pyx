@@ -195,8 +195,12 @@ cdef class Lanes:
         own.n_suites += 1
         return 0
 
-    cdef void run(self, pool_t *pool, table_t *whole, job_t *job) noexcept nogil:
-        """The whole batch; the caller holds it and the SAD, and has called `prepare`."""
+    cdef bint run(self, pool_t *pool, table_t *whole, job_t *job) noexcept nogil:
+        """The whole batch; the caller holds it and the SAD, and has called `prepare`.
+
+        False, and nothing was done: a handle is none.
+        """
+        cdef bint bad = False
         cdef int i
         job.n = self.n
         job.whole = whole
@@ -212,13 +216,17 @@ cdef class Lanes:
         run_pool(pool, look, job)
         if not job.outbound:
             judge_stretches(whole, self.stretches, self.n, self.by_sa)
-        elif not number_stretches(whole, self.stretches, self.n):
+        else:
             for i in range(self.n):
-                if not self.by_sa:
-                    restore_handles(self.stretches[i])
-                end_outbound(whole, self.stretches[i])
-            outbound_batch(whole, job.batch, job.out, NULL, 0, job.bundles)
-            return
+                bad = bad or self.stretches[i].bad
+            if bad or not number_stretches(whole, self.stretches, self.n):
+                for i in range(self.n):
+                    if not self.by_sa:
+                        restore_handles(self.stretches[i])
+                    end_outbound(whole, self.stretches[i])
+                if not bad:
+                    outbound_batch(whole, job.batch, job.out, NULL, 0, job.bundles)
+                return not bad
         run_pool(pool, work, job)
         if self.by_sa:
             self.put_back(job)
@@ -232,6 +240,7 @@ cdef class Lanes:
             for i in range(self.n):
                 take_off_waiting(whole, job.batch, job.out, self.stretches[i].table.waiting,
                                  self.stretches[i].table.n_waiting)
+        return True
 
     cdef void cut(self, job_t *job) noexcept nogil:
         """Into stretches of about the same weight, of which many packets let a sample tell."""
@@ -261,6 +270,7 @@ cdef class Lanes:
         own.n = 0
         own.n_bundles = 0
         own.n_later = 0
+        own.bad = False
         own.table.waiting = NULL if job.outbound else self.waiting + own.start
         own.table.n_waiting = 0
 

@@ -1,9 +1,9 @@
 # From an SPI to its SA: open-addressed buckets, each the head of a chain in the order of the longest match.
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from ._bytes cimport raw32, raw64
-from ._types cimport SA_DST_ANY, SA_MATCH_SRC, SA_OUTBOUND, SA_V6, found_t, sa_t, table_t
+from ._types cimport SA_DST_ANY, SA_IN_USE, SA_MATCH_SRC, SA_OUTBOUND, SA_V6, found_t, sa_t, table_t
 
 
 cdef inline uint32_t spi_hash(uint32_t spi_be) noexcept nogil:
@@ -50,3 +50,16 @@ cdef inline sa_t *choose(const table_t *t, uint32_t head, const found_t *at) noe
                 return sa
         head = sa.next
     return NULL
+
+
+cdef inline bint is_outbound(const table_t *t, int64_t handle) noexcept nogil:
+    """Is the handle an outbound SA's?"""
+    cdef uint32_t index = <uint32_t> handle - 1
+    return (index < t.high_water and t.sas[index].handle == handle
+            and (t.sas[index].flags & (SA_IN_USE | SA_OUTBOUND)) == SA_IN_USE | SA_OUTBOUND)
+
+
+cdef inline bint is_bundle(const table_t *t, int64_t handle) noexcept nogil:
+    """Is the handle a bundle's?"""
+    cdef uint32_t index = <uint32_t> handle - 1
+    return index < t.n_bundles and t.bundles[index].handle == handle and t.bundles[index].n

@@ -20,6 +20,7 @@ cdef struct stretch_t:
     bundle_t *bundles         # outbound; handles in here and in `sas` are the real ones
     uint32_t n, n_bundles
     int64_t n_later           # packets
+    bint bad                  # outbound: a handle is none
     view_t view               # the batch from `start` on
     verdict_t out
 

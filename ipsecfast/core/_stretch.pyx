@@ -10,17 +10,17 @@ with is known beforehand:
   to be genuine; for an SA of which that can't be said its packets wait until the threads are done.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from ._bytes cimport be32, prefetch_w, raw32, wipe
 from ._ip cimport ip4_plain, ip_t
 from ._locate cimport locate
-from ._lookup cimport bucket_of, chain_head
+from ._lookup cimport bucket_of, chain_head, is_bundle, is_outbound
 from ._outbound_bundles cimport climb_from, climb_t, fits
 from ._types cimport (
-    BUNDLE_BIT, N_STATUS, PENDING, SA_AEAD, SA_ESN, SA_NESTED, SA_OUTBOUND,
+    BUNDLE_BIT, IPPROTO_ESP_, N_STATUS, PENDING, SA_AEAD, SA_ESN, SA_NESTED, SA_OUTBOUND,
     bucket_t, bundle_t, found_t, sa_t, table_t,
 )
 from ._window cimport esn_infer
@@ -82,6 +82,21 @@ cdef void end_unit(sa_t *copy, sa_t *real) noexcept nogil:
 
 # --- outbound ---------------------------------------------------------------------------------------------------------
 
+cdef inline uint32_t unit_of_handle(const table_t *whole, stretch_t *own, int64_t handle) noexcept nogil:
+    """A unit for an outbound SA, counted from 1; 0 if the handle is none."""
+    cdef uint32_t index = <uint32_t> handle - 1
+    cdef bucket_t *place
+    if index >= whole.high_water:
+        return 0
+    place = place_of(own.table, index)
+    if not place.head:
+        if not is_outbound(whole, handle):
+            return 0
+        place.spi_be = index
+        place.head = add_unit(whole, own, index) + 1
+    return place.head if own.sas[place.head - 1].handle == handle else 0
+
+
 cdef inline uint32_t unit_of_sa(const table_t *whole, stretch_t *own, uint32_t index) noexcept nogil:
     cdef bucket_t *place = place_of(own.table, index)
     if not place.head:
@@ -90,11 +105,15 @@ cdef inline uint32_t unit_of_sa(const table_t *whole, stretch_t *own, uint32_t i
     return place.head - 1
 
 
-cdef int64_t local_bundle(const table_t *whole, stretch_t *own, uint32_t index) noexcept nogil:
-    """The stretch's handle for a bundle."""
-    cdef bucket_t *place = place_of(own.table, index | BUNDLE_KEY)
+cdef int64_t local_bundle(const table_t *whole, stretch_t *own, int64_t handle) noexcept nogil:
+    """The stretch's handle for a bundle; 0 if the handle is none."""
+    cdef uint32_t index = <uint32_t> handle - 1
+    cdef bucket_t *place
     cdef bundle_t *copy
     cdef uint32_t r
+    if not is_bundle(whole, handle):
+        return 0
+    place = place_of(own.table, index | BUNDLE_KEY)
     if not place.head:
         place.spi_be = index | BUNDLE_KEY
         place.head = own.n_bundles + 1
@@ -118,7 +137,10 @@ cdef inline bint surely_fits(const stretch_t *own, int64_t k, const sa_t *sa) no
 
 
 cdef void count_outbound(const table_t *whole, stretch_t *own) noexcept nogil:
-    """Copy the SAs of the stretch, count the numbers that they will give; handles become the copies'."""
+    """Copy the SAs of the stretch, count the numbers that they will give; handles become the copies'.
+
+    At a handle that is none the stretch ends, and is bad.
+    """
     cdef int64_t k, handle, last = 0, local = 0
     cdef uint32_t unit = 0
     cdef climb_t c
@@ -130,12 +152,16 @@ cdef void count_outbound(const table_t *whole, stretch_t *own) noexcept nogil:
         handle = own.out.handle[k]
         if handle != last:
             last = handle
-            bundled = handle >> BUNDLE_BIT != 0
+            bundled = handle > 0 and handle >> BUNDLE_BIT
             if bundled:
-                local = local_bundle(whole, own, <uint32_t> handle - 1)
+                local = local_bundle(whole, own, handle)
             else:
-                unit = unit_of_sa(whole, own, <uint32_t> handle - 1)
-                local = unit + 1
+                local = unit_of_handle(whole, own, handle)
+                unit = <uint32_t> local - 1
+            if not local:
+                own.bad = True
+                own.view.n = k
+                return
         own.out.handle[k] = local
         if not bundled and surely_fits(own, k, &own.sas[unit]):
             own.units[unit].count += 1
@@ -220,7 +246,10 @@ cdef void look_inbound(const table_t *whole, stretch_t *own, uint32_t *unit) noe
     """Copy the SAs of the stretch and note the lowest and highest number of each, and each packet's unit."""
     cdef int64_t k
     cdef found_t at
+    cdef ip_t plain
     cdef bucket_t *place
+    cdef uint8_t *ip
+    cdef const uint8_t *esp
     cdef uint32_t spi_be, u
     cdef uint64_t seq
     cdef unit_t *its
@@ -228,9 +257,14 @@ cdef void look_inbound(const table_t *whole, stretch_t *own, uint32_t *unit) noe
         if k + AHEAD < own.view.n:
             prefetch_w(own.view.base + own.view.offset[k + AHEAD])
         unit[k] = 0
-        if locate(whole, own.view.base + own.view.offset[k], own.view.length[k], &at) != PENDING:
+        ip = own.view.base + own.view.offset[k]
+        if ip4_plain(ip, own.view.length[k], &plain) and plain.proto == IPPROTO_ESP_ and plain.total >= 32:
+            esp = ip + 20
+        elif locate(whole, ip, own.view.length[k], &at) == PENDING:
+            esp = at.esp
+        else:
             continue
-        spi_be = raw32(at.esp)
+        spi_be = raw32(esp)
         place = place_of(own.table, spi_be)
         u = place.head
         if not u:
@@ -239,7 +273,7 @@ cdef void look_inbound(const table_t *whole, stretch_t *own, uint32_t *unit) noe
                 continue
         unit[k] = u
         its = &own.units[u - 1]
-        seq = number_of(&own.sas[u - 1], be32(at.esp + 4), its)
+        seq = number_of(&own.sas[u - 1], be32(esp + 4), its)
         if not its.count:
             its.low = seq
             its.high = seq
