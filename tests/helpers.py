@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterable
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,3 +158,35 @@ def captures() -> list[Any]:
     if not found:
         return [pytest.param(SHARED, marks=pytest.mark.skip(reason="shared/captures is not here"))]
     return [pytest.param(path.parent, id=path.parent.name) for path in found]
+
+
+# ---------------------------------------------------------------- threads
+
+
+@contextmanager
+def at_work(work: Callable[[], object], probe: Callable[[], object]) -> Iterator[None]:
+    """Inside, another thread is in the middle of ``work``, a call that releases the GIL and can't end without it.
+
+    For as long as the code inside keeps the GIL, that is: it is not taken away here, however long that takes.
+    ``work`` is done again and again until ``probe`` raises what tells off a second thread.
+    """
+    seen = threading.Event()
+
+    def run() -> None:
+        while not seen.is_set():
+            work()
+
+    worker = threading.Thread(target=run)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(3600)
+    worker.start()
+    try:
+        with pytest.raises(RuntimeError, match="another thread"):
+            while worker.is_alive():
+                time.sleep(0.001)  # the GIL is the worker's until it is inside
+                probe()
+        yield
+    finally:
+        seen.set()
+        sys.setswitchinterval(interval)
+        worker.join()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from differential import PROVIDER_NAMES, examples
+from helpers import at_work
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -259,15 +260,22 @@ def test_no_text_shows_a_key(provider: str) -> None:
 
 def test_second_thread_in_one_sad_is_told_off() -> None:
     """RuntimeError in whoever comes second, for every kind of call; the first one's work is right."""
-    sad, other = SAD(), SAD()
+    sad, other, receiver = SAD(), SAD(), SAD()
     sa = gen.make_sa(gen.Suite("3DES-CBC", "HMAC-SHA512-256"))
     handle = sad.add(sa, direction="outbound")
     other_handle = other.add(sa, direction="outbound")
-    big = PacketBatch.from_packets([INNER[:2] + (1400).to_bytes(2, "big") + INNER[4:] + bytes(1360)] * 20000)
-    results: list[Any] = []
-    worker = threading.Thread(target=lambda: results.append(ipsecfast.encapsulate(big, sad, handle)))
+    receiver.add(sa, direction="inbound")
+    packets = [INNER[:2] + (1400).to_bytes(2, "big") + INNER[4:] + bytes(1360)] * 500
+    big = PacketBatch.from_packets(packets)
+    results: list[int] = []
+
+    def there_and_back() -> None:
+        results.append(ipsecfast.encapsulate(big, sad, handle).ok)
+        results.append(ipsecfast.decapsulate(big, receiver).ok)
+
     small = PacketBatch.from_packets([INNER])
     calls = [
+        lambda: sad.statistics(handle),
         lambda: ipsecfast.decapsulate(small, sad),
         lambda: ipsecfast.encapsulate(small, sad, handle),
         lambda: ipsecfast.encapsulate(big, other, other_handle),
@@ -275,16 +283,12 @@ def test_second_thread_in_one_sad_is_told_off() -> None:
         lambda: sad.update(handle, seq_hi=0),
         lambda: sad.delete(handle),
     ]
-    worker.start()
-    with pytest.raises(RuntimeError, match="another thread"):
-        while worker.is_alive():
-            sad.statistics(handle)
-    for call in calls:
-        with pytest.raises(RuntimeError, match="another thread"):
-            call()
-    assert worker.is_alive(), "the work was done too soon for this test to mean anything"
-    worker.join()
-    assert results[0].ok == 20000 and sad.statistics(handle).seq == 20000
+    with at_work(there_and_back, probe=lambda: sad.statistics(handle)):
+        for call in calls:
+            with pytest.raises(RuntimeError, match="another thread"):
+                call()
+    assert results == [500] * len(results) and big.to_packets() == packets
+    assert sad.statistics(handle).seq == 250 * len(results)
 
 
 def test_sads_in_parallel() -> None:
