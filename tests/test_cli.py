@@ -24,6 +24,7 @@ from ipsecfast.cli import main
 from ipsecfast.cli.decryption import Decryption
 from ipsecfast.cli.job import convert
 from ipsecfast.cli.options import Options
+from ipsecfast.cli.terminal import Interrupted, ended_by_signals
 
 CAPTURE = model.DEMO / "demo.pcap"
 KEYS = model.DEMO / "demo.keys.json"
@@ -464,11 +465,26 @@ def test_signals_whose_exception_gets_lost(folder, monkeypatch, signum):
     assert os.listdir(folder) == [] and signal.getsignal(signum) is handler
 
 
+@pytest.mark.usefixtures("heeded")
+@pytest.mark.parametrize("signum", [signal.SIGINT])
+def test_signals_while_handlers_are_put_back(monkeypatch, signum):
+    ours = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before, put = [signal.getsignal(s) for s in ours], signal.signal
+
+    def interrupted(*args: object) -> object:
+        signal.raise_signal(signum)
+        return put(*args)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted), ended_by_signals():
+        patched.setattr(signal, "signal", interrupted)
+    assert [signal.getsignal(s) for s in ours] == before
+
+
 class Stop(BaseException):
     pass
 
 
-def stopped_at(step: int) -> bool:
+def stopped_at(step: int, jobs: int) -> bool:
     """Decrypt to out, but raise Stop at that instruction, as a signal's handler would; False: there are fewer."""
 
     def trace(frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
@@ -482,7 +498,7 @@ def stopped_at(step: int) -> bool:
                 raise Stop
         return trace
 
-    options = Options(captures=[str(CAPTURE)], keys=[str(KEYS)], output="out", quiet=True)
+    options = Options(captures=[str(CAPTURE)], keys=[str(KEYS)], output="out", jobs=jobs, quiet=True)
     before = sys.gettrace()
     sys.settrace(trace)
     try:
@@ -494,12 +510,13 @@ def stopped_at(step: int) -> bool:
     return False
 
 
-def test_an_output_stopped_anywhere_is_whole_or_not_there(capsys, folder):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_output_stopped_anywhere_is_whole_or_not_there(capsys, folder, jobs):
     decrypt(capsys, CAPTURE, "-o", "want")
     want = Path("want").read_bytes()
     Path("want").unlink()
     steps = 0
-    while stopped_at(steps + 1):
+    while stopped_at(steps + 1, jobs):
         steps += 1
         assert os.listdir(folder) in ([], ["out"]), steps
         if os.listdir(folder):

@@ -48,14 +48,14 @@ class OutputFile:
         self._fd = -1
 
     def __enter__(self) -> OutputFile:
+        if self._behind:
+            from concurrent.futures import ThreadPoolExecutor
         try:
             with self._errors():
                 direct = self.path == STDOUT or _DESCRIPTOR.fullmatch(self.path)
                 self._target = self.path if direct else os.path.realpath(self.path)
                 self._fd = os.dup(1) if names_stdout(self.path) else self._open(bool(direct))
             if self._behind and self._temporary is not None:  # a fifo could keep a thread waiting for ever
-                from concurrent.futures import ThreadPoolExecutor
-
                 self._writer = ThreadPoolExecutor(1, "writer")
         except BaseException:  # also a signal that comes right after the file was made
             self.discard()
@@ -127,14 +127,14 @@ class OutputFile:
         self.discard()
 
     def discard(self) -> None:
-        """Close and remove what was not committed; again, if a signal's exception interrupted that."""
+        """Remove and close what was not committed; again, if a signal's exception interrupted that."""
+        if self._temporary is not None:  # first, for the writer may be long at its last data
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary)
+            self._temporary = None
         if self._writer is not None:
             self._writer.shutdown(cancel_futures=True)
             self._writer = None
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-        if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary)
-            self._temporary = None

@@ -39,10 +39,12 @@ def ended_by_signals() -> Iterator[Callable[[], None]]:
     was lost, as in NumPy, which forgets whatever is raised while it looks at an object.
     """
     caught: list[int] = []
+    leaving = False
 
     def end(signum: int, frame: FrameType | None) -> None:
         caught.append(signum)
-        raise Interrupted(signum)
+        if not leaving:
+            raise Interrupted(signum)
 
     def check() -> None:
         if caught:
@@ -52,14 +54,18 @@ def ended_by_signals() -> Iterator[Callable[[], None]]:
         yield check  # signals belong to the main thread
         return
     before = {}
-    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        if signal.getsignal(signum) in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores, and so do we
-            before[signum] = signal.signal(signum, end)
     try:
+        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            handler = signal.getsignal(signum)
+            if handler in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores, and so do we
+                before[signum] = handler
+                signal.signal(signum, end)
         yield check
     finally:
+        leaving = True  # a second signal must not leave handlers of ours behind
         for signum, handler in before.items():
             signal.signal(signum, handler)
+    check()
 
 
 class Progress:
