@@ -480,6 +480,28 @@ def test_signals_while_handlers_are_put_back(monkeypatch, signum):
     assert [signal.getsignal(s) for s in ours] == before
 
 
+@pytest.mark.usefixtures("heeded")
+@pytest.mark.parametrize("signum", [signal.SIGINT])
+def test_a_second_signal_does_not_end_the_clean_up(signum):
+    cleaned = False
+    with pytest.raises(Interrupted), ended_by_signals():
+        try:
+            signal.raise_signal(signum)
+        finally:
+            signal.raise_signal(signum)
+            cleaned = True
+    assert cleaned
+
+
+@pytest.mark.usefixtures("heeded")
+@pytest.mark.parametrize("signum", [signal.SIGINT])
+def test_a_second_signal_is_heard_if_the_first_was_lost(signum):
+    with pytest.raises(Interrupted), ended_by_signals():
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                signal.raise_signal(signum)
+
+
 class Stop(BaseException):
     pass
 

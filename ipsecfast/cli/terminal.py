@@ -36,14 +36,15 @@ def ended_by_signals() -> Iterator[Callable[[], None]]:
     """SIGTERM, SIGHUP and SIGINT raise Interrupted inside, instead of ending the process without a clean-up.
 
     What is given out must be called now and then, and before anything final: it raises for a signal whose exception
-    was lost, as in NumPy, which forgets whatever is raised while it looks at an object.
+    was lost, as in NumPy, which forgets whatever is raised while it looks at an object.  A signal that comes while
+    all is cleaned up after another raises nothing: that would end the clean-up.
     """
     caught: list[int] = []
     leaving = False
 
     def end(signum: int, frame: FrameType | None) -> None:
         caught.append(signum)
-        if not leaving:
+        if not leaving and not isinstance(sys.exception(), Interrupted):
             raise Interrupted(signum)
 
     def check() -> None:
@@ -62,7 +63,7 @@ def ended_by_signals() -> Iterator[Callable[[], None]]:
                 signal.signal(signum, end)
         yield check
     finally:
-        leaving = True  # a second signal must not leave handlers of ours behind
+        leaving = True  # all of them, also if a signal comes meanwhile
         for signum, handler in before.items():
             signal.signal(signum, handler)
     check()
