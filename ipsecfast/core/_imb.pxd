@@ -16,6 +16,9 @@ cdef extern from *:
     #if IMB_VERSION_NUM >= IMB_VERSION(2, 0, 0)
     #define IMB_ARCH_AVX (-1)   /* gone in 2.0 */
     #endif
+    #if defined(IMB_MAX_BURST_SIZE) && IMB_MAX_BURST_SIZE < 128
+    #error "a chunk (CHUNK in _types.pxd) does not fit a burst of this ipsec-mb"
+    #endif
     """
     enum: IMB_VERSION_NUM
     enum: IMB_STATUS_COMPLETED

@@ -13,14 +13,15 @@ from libc.string cimport memcpy, memset
 from ._ah cimport ah_fits, ah_ops, ah_restore, usual_ah_ops
 from ._bytes cimport be32, copy_icv, likely, prefetch, prefetch_w, raw32, raw64, zero_icv
 from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
-from ._finish cimport finish, finish_usual_aead, finish_usual_ah, finish_usual_esp
+from ._finish cimport finish_usual, finish_usual_aead, finish_usual_ah, mark, plainly_good
 from ._ip cimport ip4_plain, ip_t
 from ._locate cimport locate
 from ._lookup cimport bucket_of, chain_head, choose
-from ._strip cimport let_go, stripped_t
+from ._strip cimport let_go, strip, strip_ah, stripped_t
+from ._trailer cimport padding_counts
 from ._types cimport (
-    CHUNK, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, MAX_KEPT, MAX_LAYERS, PENDING,
-    SA_AEAD, SA_AH, SA_DST_ANY, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_USUAL,
+    CHUNK, CLASS_GMAC, CLASS_MAC, FEW_SAS, IPPROTO_AH_, IPPROTO_ESP_, MAX_KEPT, MAX_LAYERS, PENDING,
+    SA_AEAD, SA_AH, SA_ANY_MODE, SA_DST_ANY, SA_ESN, SA_NESTED, SA_OUTBOUND, SA_USUAL,
     ST_AUTH_FAILED, ST_CRYPTO_FAILED, ST_MALFORMED, ST_NO_SA, ST_OK, ST_REPLAYED,
     SCRATCH, USUAL_AEAD, USUAL_AH, USUAL_ESP,
     found_t, item_t, outer_t, sa_t, shape_t, table_t, verdict_t, view_t, waiting_t, work_t,
@@ -187,6 +188,8 @@ cdef bint usual_esp(uint32_t epoch, work_t *work, int k, sa_t *sa, const shape_t
     w.at.esp = esp
     w.at.esp_len = esp_len
     w.at.total = total
+    w.at.hdr_len = 20
+    w.at.version = 4
     w.at.proto = IPPROTO_ESP_
     esp_ops(w, sa, shape, False, esp, esp_len, seq, esp + 8)
     return True
@@ -308,6 +311,52 @@ cdef int admit_chunk(table_t *t, const view_t *batch, verdict_t *out, const item
     return n
 
 
+cdef bint overtaken(const sa_t *sa, uint64_t seq, uint8_t *status) noexcept nogil:
+    """Has a layer inside an earlier packet of the chunk used this SA, so that the window must be asked again?"""
+    cdef bint valid = True
+    if sa.flags & SA_ESN and esn_infer(sa.seq, sa.window_size, <uint32_t> seq, &valid) != seq and valid:
+        status[0] = ST_AUTH_FAILED       # another number would have been inferred
+        return True
+    if not valid or sa.window_size and not window_check(sa.ring, sa.ring_mask, sa.window_size, sa.seq, seq):
+        status[0] = ST_REPLAYED
+        return True
+    return False
+
+
+cdef inline void finish(table_t *t, work_t *w, uint32_t epoch, stripped_t *stripped) noexcept nogil:
+    """The ICV's verdict, window mark, strip."""
+    cdef const shape_t *shape
+    cdef sa_t *sa = w.sa
+    cdef found_t at
+    if w.usual == USUAL_AEAD:
+        w.at.esp = w.cipher.text - 16
+        w.at.esp_len = 16 + w.cipher.text_len + sa.icv_len
+        w.at.proto = IPPROTO_ESP_
+    if not w.cipher.good:
+        shape = &t.suites[w.suite].shape
+        w.status = ST_CRYPTO_FAILED if shape.kind == CLASS_MAC else ST_AUTH_FAILED
+        w.begun = shape.kind != CLASS_GMAC
+        return
+    w.begun = w.at.proto == IPPROTO_ESP_
+    if sa.pend_epoch != epoch and overtaken(sa, w.seq, &w.status):
+        return
+    mark(sa, w.seq)
+    if w.usual == USUAL_AEAD or w.usual == USUAL_AH:
+        at.ip = w.at.ip
+        at.esp = w.at.esp
+        at.esp_len = w.at.esp_len
+        at.version = 4
+        at.hdr_len = 20
+        if w.usual == USUAL_AH:
+            w.status = strip_ah(t, sa, &at, stripped)
+        else:
+            w.status = strip(t, sa, sa.flags & ~<uint32_t> SA_ANY_MODE, 8, &at, stripped)
+    elif w.at.proto == IPPROTO_AH_:
+        w.status = strip_ah(t, sa, &w.at, stripped)
+    else:
+        w.status = strip(t, sa, sa.flags, t.suites[w.suite].shape.iv_len, &w.at, stripped)
+
+
 cdef bint meets_chunk(table_t *t, const item_t *item, sa_t *over, uint32_t epoch) noexcept nogil:
     """Does the next layer's SA have packets in the chunk that is being finished?"""
     cdef found_t at
@@ -343,11 +392,16 @@ cdef bint put_off(table_t *t, const item_t *follower, const sa_t *over, int dept
     return True
 
 
-cdef bint finish_other_usual(const table_t *t, work_t *w, uint32_t epoch, uint8_t **packet,
-                             uint32_t *length) noexcept nogil:
-    if w.usual == USUAL_ESP:
-        return finish_usual_esp(t, w, epoch, packet, length)
-    return finish_usual_ah(t, w, epoch, packet, length)
+cdef bint finish_usual_esp(const table_t *t, work_t *w, uint32_t epoch, uint8_t **packet,
+                           uint32_t *length) noexcept nogil:
+    """For a USUAL_ESP, whose padding may be longer."""
+    cdef uint32_t head = 8 + t.suites[w.suite].shape.iv_len, n = w.at.esp_len - head - w.sa.icv_len
+    cdef uint8_t *data = w.at.esp + head
+    cdef uint32_t pad_len = (data + n - 2)[0]
+    cdef uint8_t next_header = (data + n - 1)[0]
+    return (w.status == PENDING and plainly_good(w, epoch)
+            and pad_len + 2 <= n and padding_counts(data + n - 2, pad_len)
+            and finish_usual(t, w, data, n, pad_len, next_header, packet, length))
 
 
 cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, int depth, work_t *work) noexcept nogil:
@@ -372,8 +426,10 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
         w = &work[k]
         if w.usual == USUAL_AEAD:
             done = finish_usual_aead(t, w, epoch, &packet, &length)
+        elif w.usual == USUAL_AH:
+            done = finish_usual_ah(t, w, epoch, &packet, &length)
         else:
-            done = w.usual and finish_other_usual(t, w, epoch, &packet, &length)
+            done = w.usual == USUAL_ESP and finish_usual_esp(t, w, epoch, &packet, &length)
         if done:
             i = items[k].index
             w.sa.packets += 1

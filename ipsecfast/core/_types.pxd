@@ -9,7 +9,7 @@ cdef enum:
 cdef enum:
     USUAL_AH = 1
     USUAL_ESP = 2   # of `at`, outbound only total is set, to the length before
-    USUAL_AEAD = 3  # ESP of a SA_AEAD: the same, and inbound total and ip
+    USUAL_AEAD = 3  # ESP of a SA_AEAD: the same, and inbound only total and ip
 
 cdef enum:
     PENDING = 255  # no status yet
