@@ -267,3 +267,33 @@ def test_many_packets_that_end_with_a_page(authentication: str, provider: str) -
     sad.add(sa, direction="inbound")
     assert ipsecfast.decapsulate(batch, sad).ok == 40
     assert batch.to_packets() == [gen.plain_packet(4, bytes(range(n))) for n in range(40)]
+
+
+NESTED = """
+import sys, threading
+from ipsecfast import SAD, PacketBatch, decapsulate, encapsulate
+from ipsecfast.testing import strategies as gen
+
+suite = gen.Suite("AES-CBC-128", "HMAC-SHA1-96")
+inner, sender, receiver = gen.plain_packet(4, bytes(40)), SAD(), SAD()
+sas = [gen.make_sa(suite, spi=0x1000 + i) for i in range(8)]
+bundle = sender.bundle([sender.add(sa, direction="outbound") for sa in sas])
+for sa in sas:
+    receiver.add(sa, direction="inbound")
+batch = PacketBatch.from_packets([inner] * 300, headroom=600, tailroom=400)
+assert encapsulate(batch, sender, bundle).ok == 300
+threading.stack_size(112 << 10)
+thread = threading.Thread(target=decapsulate, args=(batch, receiver))
+thread.start()
+thread.join()
+assert batch.to_packets() == [inner] * 300
+"""
+
+
+def test_layers_inside_layers_need_little_of_the_stack() -> None:
+    """A peer decides how deep it nests: no reason to run out of the 128 KiB that musl gives a thread."""
+    home = str(Path(ipsecfast.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", NESTED], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": home}
+    )
+    assert done.returncode == 0, done.stderr

@@ -409,7 +409,6 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
     cdef work_t *w
     cdef work_t alone
     cdef item_t inner[CHUNK]
-    cdef outer_t outer[CHUNK]
     cdef item_t *follower
     cdef stripped_t stripped
     cdef uint32_t epoch = t.epoch + 1
@@ -443,7 +442,7 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
             ah_restore(w, t.suites[w.suite].shape.iv_len, False)      # also after a wrong ICV: as it was
         if w.status == PENDING:
             if depth == 0:
-                stripped.kept = &outer[n_inner]
+                stripped.kept = &t.outer[n_inner]
                 stripped.kept.header_len = 0
             finish(t, w, epoch, &stripped)
         if w.status != ST_OK:
@@ -459,7 +458,7 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
             follower = &inner[n_inner]
             follower[0] = item_t(stripped.packet, stripped.length, i, items[k].outer)
             if depth == 0:
-                follower.outer = &outer[n_inner]
+                follower.outer = &t.outer[n_inner]
                 follower.outer.ip = w.at.ip
                 follower.outer.start = w.at.esp - (4 if w.at.proto == IPPROTO_AH_ else 0)
                 follower.outer.length = items[k].length
@@ -469,11 +468,11 @@ cdef int chunk(table_t *t, view_t *batch, verdict_t *out, item_t *items, int n, 
             if meets_chunk(t, follower, w.sa, epoch):
                 # its turn comes before the packets behind it, and so before theirs that wait here
                 layer(t, batch, out, inner, n_inner, depth + 1, &alone, 1)
-                let_all_go(outer, n_inner, depth)
+                let_all_go(t.outer, n_inner, depth)
                 n_inner = 0
     if n_inner:
         layer(t, batch, out, inner, n_inner, depth + 1, work, CHUNK)
-        let_all_go(outer, n_inner, depth)
+        let_all_go(t.outer, n_inner, depth)
     return n
 
 

@@ -310,3 +310,4 @@ cdef struct table_t:
     waiting_t *waiting        # room for a batch's packets; NULL: inner layers are taken off at once
     int64_t n_waiting
     work_t work[CHUNK]
+    outer_t outer[CHUNK]      # of the chunk's packets that have a further layer
