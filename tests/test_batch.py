@@ -294,6 +294,6 @@ def test_layers_inside_layers_need_little_of_the_stack() -> None:
     """A peer decides how deep it nests: no reason to run out of the 128 KiB that musl gives a thread."""
     home = str(Path(ipsecfast.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-c", NESTED], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": home}
+        [sys.executable, "-P", "-c", NESTED], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": home}
     )
     assert done.returncode == 0, done.stderr
