@@ -150,6 +150,48 @@ def test_wrong_number_of_threads(threads: object) -> None:
         decapsulate(batch, SAD(), threads=threads)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("provider", [None, "libcrypto"])
+def test_a_handle_that_is_none_is_told_before_any_packet_is_touched(provider: str | None) -> None:
+    if provider and not next(p for p in ipsecfast.providers() if p.name == provider).available:
+        pytest.skip(f"{provider} is not installed")
+    sender = SAD(provider=provider)
+    found = sas(6)
+    handles = [sender.add(sa, direction="outbound") for sa in found]
+    bundles = [sender.bundle(pair) for pair in itertools.pairwise(handles)]
+    inbound = sender.add(helpers.keyed("AES-GCM-128", spi=0x99), direction="inbound")
+    sender.delete(handles[0])  # and the bundle
+    reused = sender.add(found[0], direction="outbound")
+    good = [*handles[1:], reused, *bundles[1:]]
+    top = 1 << 62  # a bundle's handle
+    bad = [0, -1, -top, -(1 << 63), -good[0], 7000, 0x80000001, 0xFFFFFFFF, 1 << 32, handles[0], handles[1] | 1 << 40]
+    bad += [inbound, bundles[0], top, top | 7000, top | 0xFFFFFFFF, bundles[1] | 1 << 40, (1 << 63) - 1]
+    rng = random.Random(11)
+    plain = [helpers.ipv4(bytes(rng.randrange(200))) for _ in range(90)]
+    before = [sender.statistics(h) for h in good if h < top]
+
+    def told(choice: list[int] | int, n: int, threads: int) -> tuple[str, str]:
+        batch = PacketBatch.from_packets(plain[:n], headroom=256, tailroom=128)
+        where = batch.offset.tolist()
+        with pytest.raises((KeyError, ValueError)) as caught:
+            encapsulate(batch, sender, choice, threads=threads)
+        assert batch.to_packets() == plain[:n] and batch.offset.tolist() == where
+        return caught.type.__name__, str(caught.value)
+
+    for usable in (good, [h for h in good if h < top], good[:1]):
+        for wrong in bad:
+            choices: list[list[int] | int] = [wrong, [wrong] * 90]
+            for at in (0, 1, 44, 45, 46, 89):
+                choices.append([rng.choice(usable) for _ in range(90)])
+                choices[-1][at] = wrong  # type: ignore[index]
+            choices.append([rng.choice([*usable, *bad]) for _ in range(89)] + [wrong])
+            for choice in choices:
+                assert len({told(choice, 90, threads) for threads in (1, 2, 3, 8)}) == 1, choice
+            assert told(wrong, 1, 4) == told(wrong, 1, 1)
+    assert [sender.statistics(h) for h in good if h < top] == before
+    batch = PacketBatch.from_packets(plain, headroom=256, tailroom=128)
+    assert encapsulate(batch, sender, [rng.choice(good) for _ in plain], threads=3).ok == 90
+
+
 def test_handles_of_the_caller_are_not_kept() -> None:
     found = sas(4)
     sender, handles, _ = both_ways(found)

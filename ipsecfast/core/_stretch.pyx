@@ -150,7 +150,7 @@ cdef void count_outbound(const table_t *whole, stretch_t *own) noexcept nogil:
         if k + AHEAD < own.view.n:
             prefetch_w(own.view.base + own.view.offset[k + AHEAD])
         handle = own.out.handle[k]
-        if handle != last:
+        if handle != last or not local:     # 0 is none, too
             last = handle
             bundled = handle > 0 and handle >> BUNDLE_BIT
             if bundled:
