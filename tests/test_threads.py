@@ -238,6 +238,31 @@ def test_a_forked_child_ends_well() -> None:
     assert ipsecfast.SAD().capacity == 1024
 
 
+@pytest.mark.parametrize("provider", [None, "libcrypto"])
+def test_sas_inside_each_other_stay_in_the_order_of_the_batch(provider: str | None) -> None:
+    """Also where each SA is one thread's, and a window is shorter than what an SA has in the batch."""
+    if provider and not next(p for p in ipsecfast.providers() if p.name == provider).available:
+        pytest.skip(f"{provider} is not installed")
+    found = [
+        helpers.keyed("AES-CBC-128", "HMAC-SHA1-96", spi=0x1000 + 17 * i, mode="tunnel", replay_window=64)
+        for i in range(6)
+    ]
+    sender, receiver = SAD(), SAD(provider=provider)
+    handles = [sender.add(sa, direction="outbound") for sa in found]
+    for sa in found:
+        receiver.add(sa, direction="inbound")
+    bundles = [sender.bundle(pair) for pair in itertools.pairwise(handles)]
+    plain = helpers.ipv4(b"x" * 40)
+    first = PacketBatch.from_packets([plain] * len(bundles), headroom=256, tailroom=128)
+    encapsulate(first, sender, bundles)
+    assert decapsulate(first, receiver).ok == len(bundles)
+    for threads in (1, 2, 3, 8):
+        rng = random.Random(threads)
+        batch = PacketBatch.from_packets([plain] * 1200, headroom=256, tailroom=128)
+        assert encapsulate(batch, sender, [rng.choice(handles + bundles) for _ in range(1200)]).ok == 1200
+        assert decapsulate(batch, receiver, threads=threads).ok == 1200, threads
+
+
 def test_three_layers_of_sas_that_also_come_alone() -> None:
     """The innermost SA's own packets are another thread's: no number is taken twice, nothing is spoilt."""
     a, b, c = (

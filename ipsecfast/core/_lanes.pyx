@@ -329,7 +329,8 @@ cdef class Lanes:
                 own.table.waiting[k].item.index = job.place[own.table.waiting[k].item.index]
 
     cdef void take_later(self, job_t *job) noexcept nogil:
-        """The packets that had to wait, as a batch of their own."""
+        """The packets that had to wait, as a batch of their own; in the batch's order, of which gathered stretches have
+        each a part."""
         cdef size_t room = self.packets
         cdef char *block = self.block + 16 * room
         cdef const view_t *batch = job.batch
@@ -337,25 +338,33 @@ cdef class Lanes:
                                   <int64_t *> (block + 8 * room), <int32_t *> (block + 36 * room))
         cdef verdict_t found = verdict_t(<uint8_t *> (block + 40 * room), <uint8_t *> (block + 41 * room),
                                          <uint64_t *> (block + 16 * room), <int64_t *> (block + 24 * room))
-        cdef int i
+        cdef int64_t *order = <int64_t *> (block + 42 * room)     # where job.place was
+        cdef int64_t taken[MAX_THREADS]
+        cdef stretch_t *own
+        cdef int i, lane
         cdef int64_t k, at, n = 0
-        for i in range(self.n):
-            for k in range(self.stretches[i].n_later):
-                at = job.later.index[self.stretches[i].start + k]
-                view.offset[n] = batch.offset[at]
-                view.length[n] = job.later.length[self.stretches[i].start + k]
-                view.slot_offset[n] = batch.slot_offset[at]
-                view.slot_length[n] = batch.slot_length[at]
-                n += 1
+        memset(taken, 0, sizeof(taken))
+        while True:
+            lane = -1
+            for i in range(self.n):
+                own = self.stretches[i]
+                if taken[i] < own.n_later and (lane < 0 or job.later.index[own.start + taken[i]] < order[n]):
+                    lane = i
+                    order[n] = job.later.index[own.start + taken[i]]
+            if lane < 0:
+                break
+            at = order[n]
+            view.offset[n] = batch.offset[at]
+            view.length[n] = job.later.length[self.stretches[lane].start + taken[lane]]
+            view.slot_offset[n] = batch.slot_offset[at]
+            view.slot_length[n] = batch.slot_length[at]
+            taken[lane] += 1
+            n += 1
         view.n = n
         if n:
             inbound_batch(job.whole, &view, &found)
-        n = 0
-        for i in range(self.n):
-            for k in range(self.stretches[i].n_later):
-                at = job.later.index[self.stretches[i].start + k]
-                put_packet(job.batch, job.out, at, &view, &found, n)
-                n += 1
+        for k in range(n):
+            put_packet(job.batch, job.out, order[k], &view, &found, k)
 
 
 cdef bint changes(const suite_t *s) noexcept nogil:
