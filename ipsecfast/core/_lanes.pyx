@@ -125,7 +125,7 @@ cdef class Lanes:
         cdef stretch_t *own
         if packets <= self.packets and sas <= self.sas and bundles <= self.bundles:
             return 0
-        packets = max(packets, self.packets)
+        packets = (max(packets, self.packets) + 7) & ~<size_t> 7      # so that all columns are aligned
         sas = max(sas, self.sas)
         bundles = max(bundles, self.bundles)
         self.give_back()
