@@ -263,6 +263,28 @@ def test_sas_inside_each_other_stay_in_the_order_of_the_batch(provider: str | No
         assert decapsulate(batch, receiver, threads=threads).ok == 1200, threads
 
 
+@pytest.mark.parametrize("provider", [None, "libcrypto"])
+def test_an_sa_inside_several_others_stays_in_the_order_of_the_batch(provider: str | None) -> None:
+    """From the first batch on, though the others are different threads'."""
+    if provider and not next(p for p in ipsecfast.providers() if p.name == provider).available:
+        pytest.skip(f"{provider} is not installed")
+    inner, *outer = (
+        helpers.keyed("AES-CBC-128", "HMAC-SHA1-96", spi=0x1000 + 17 * i, mode="tunnel", replay_window=64)
+        for i in range(6)
+    )
+    sender = SAD()
+    handle = sender.add(inner, direction="outbound")
+    bundles = [sender.bundle((handle, sender.add(sa, direction="outbound"))) for sa in outer]
+    for threads in (1, 2, 3, 8):
+        receiver = SAD(provider=provider)
+        for sa in (inner, *outer):
+            receiver.add(sa, direction="inbound")
+        rng = random.Random(threads)
+        batch = PacketBatch.from_packets([helpers.ipv4(b"x" * 40)] * 1200, headroom=256, tailroom=128)
+        assert encapsulate(batch, sender, [rng.choice(bundles) for _ in range(1200)]).ok == 1200
+        assert decapsulate(batch, receiver, threads=threads).ok == 1200, threads
+
+
 def test_three_layers_of_sas_that_also_come_alone() -> None:
     """The innermost SA's own packets are another thread's: no number is taken twice, nothing is spoilt."""
     a, b, c = (

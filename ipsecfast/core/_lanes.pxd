@@ -42,6 +42,7 @@ cdef class Lanes:
     cdef void gather(self, job_t *job) noexcept nogil
     cdef void put_back(self, job_t *job) noexcept nogil
     cdef void take_later(self, job_t *job) noexcept nogil
+    cdef void take_off(self, job_t *job) noexcept nogil
 
 
 cdef Lanes lanes_of(CoreSAD sad, int n)

@@ -237,9 +237,7 @@ cdef class Lanes:
                 end_inbound(whole, self.stretches[i])
         if not job.outbound:
             self.take_later(job)
-            for i in range(self.n):
-                take_off_waiting(whole, job.batch, job.out, self.stretches[i].table.waiting,
-                                 self.stretches[i].table.n_waiting)
+            self.take_off(job)
         return True
 
     cdef void cut(self, job_t *job) noexcept nogil:
@@ -365,6 +363,25 @@ cdef class Lanes:
             inbound_batch(job.whole, &view, &found)
         for k in range(n):
             put_packet(job.batch, job.out, order[k], &view, &found, k)
+
+    cdef void take_off(self, job_t *job) noexcept nogil:
+        """The layers that the threads put off, also in the batch's order."""
+        cdef int64_t taken[MAX_THREADS]
+        cdef int64_t lowest = 0
+        cdef table_t *own
+        cdef int i, lane
+        memset(taken, 0, sizeof(taken))
+        while True:
+            lane = -1
+            for i in range(self.n):
+                own = self.stretches[i].table
+                if taken[i] < own.n_waiting and (lane < 0 or own.waiting[taken[i]].item.index < lowest):
+                    lane = i
+                    lowest = own.waiting[taken[i]].item.index
+            if lane < 0:
+                return
+            take_off_waiting(job.whole, job.batch, job.out, &self.stretches[lane].table.waiting[taken[lane]], 1)
+            taken[lane] += 1
 
 
 cdef bint changes(const suite_t *s) noexcept nogil:

@@ -83,6 +83,7 @@ class DatapathOptions:
     iv : ``"nic"``: the NIC makes the IVs; ``"host"``: it uses the bytes in the packet, and refuses an all-zero or a
         repeated IV of a counter mode.  Segments of a large send get the NIC's in both.
     iv_generator : callable (n bytes) -> bytes for tests that must be reproducible; None: the provider's generator.
+        Which frame of a batch gets which of its bytes may differ between versions.
         It must not call the card that calls it: both calls then raise RuntimeError.  Nor may it wait for a thread that
         does, for that one waits as any other caller does until the card is free: neither would end.
     plaintext_without_offload : a send that names an SA while IPsec offload is off for both families goes out
