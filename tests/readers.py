@@ -102,14 +102,16 @@ def scapy_ipsec() -> Any:
     return ipsec
 
 
+def scapy_has(key: Json) -> bool:
+    """Does scapy have the SA's algorithms and length of ICV?"""
+    known = _family(key) in SCAPY_ENCRYPTION and key["authentication"] in SCAPY_AUTHENTICATION
+    return known and key["icv_len"] == _ICV_LENS.get(key["authentication"], 16)
+
+
 def scapy_sa(key: Json) -> Any:
-    """scapy's SA, or None if it can't do it."""
+    """scapy's SA, of one that it has."""
     ipsec = scapy_ipsec()
-    family, auth, icv_len = _family(key), key["authentication"], key["icv_len"]
-    if family not in SCAPY_ENCRYPTION or auth not in SCAPY_AUTHENTICATION:
-        return None
-    if icv_len != _ICV_LENS.get(auth, 16):
-        return None
+    family, auth = _family(key), key["authentication"]
     protocol = ipsec.ESP if key["protocol"] == "esp" else ipsec.AH
     tunnel = None
     if key["mode"] == "tunnel":
