@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 
 from ._bytes cimport copy_iv, prefetch, put_be32, put_raw32, put_raw64, raw32, raw64, swap32
-from ._types cimport CLASS_AEAD, CLASS_GMAC, N_STATUS, found_t, op_t, sa_t, shape_t, suite_t, table_t, work_t
+from ._types cimport CLASS_AEAD, CLASS_GMAC, N_STATUS, PENDING, found_t, op_t, sa_t, shape_t, suite_t, table_t, work_t
 
 
 cdef inline void esp_ops(work_t *w, const sa_t *sa, const shape_t *shape, bint esn, uint8_t *esp, uint32_t esp_len,
@@ -83,6 +83,14 @@ cdef inline void usual_ops(work_t *w, const sa_t *sa, uint32_t icv_len, uint8_t 
     op.tag_len = icv_len
     put_raw32(w.nonce, sa.salt)
     put_raw64(w.nonce + 4, iv)
+
+
+cdef inline void put_to_work(work_t *w, sa_t *sa, uint8_t usual) noexcept nogil:
+    """A packet whose operations are about to be filled, on a short way."""
+    w.sa = sa
+    w.suite = sa.suite
+    w.usual = usual
+    w.status = PENDING
 
 
 cdef inline void prefetch_state(const sa_t *sa, const suite_t *suite) noexcept nogil:

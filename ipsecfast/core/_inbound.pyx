@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 
 from ._ah cimport ah_fits, ah_ops, ah_restore, usual_ah_ops
 from ._bytes cimport be32, copy_icv, likely, prefetch, prefetch_w, raw32, raw64, zero_icv
-from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, usual_ops
+from ._esp cimport count_refusal, esp_fits, esp_ops, open_chunk, prefetch_state, put_to_work, usual_ops
 from ._finish cimport finish_usual, finish_usual_aead, finish_usual_ah, mark, plainly_good
 from ._ip cimport ip4_plain, ip_t
 from ._locate cimport locate
@@ -157,11 +157,8 @@ cdef inline bint usual_aead(uint32_t epoch, work_t *work, int k, sa_t *sa, uint8
     cdef uint32_t icv_len = sa.icv_len
     if esp_len < 18 + icv_len or admit_next(epoch, work, k, sa, be32(esp + 4), &seq) != PENDING:
         return False
-    w.sa = sa
+    put_to_work(w, sa, USUAL_AEAD)
     w.seq = seq
-    w.suite = sa.suite
-    w.usual = USUAL_AEAD
-    w.status = PENDING
     w.at.ip = ip
     w.at.total = total
     usual_ops(w, sa, icv_len, esp, esp_len, raw64(esp + 8))
@@ -178,11 +175,8 @@ cdef bint usual_esp(uint32_t epoch, work_t *work, int k, sa_t *sa, const shape_t
         return False
     if admit_next(epoch, work, k, sa, be32(esp + 4), &seq) != PENDING:
         return False
-    w.sa = sa
+    put_to_work(w, sa, USUAL_ESP)
     w.seq = seq
-    w.suite = sa.suite
-    w.usual = USUAL_ESP
-    w.status = PENDING
     w.begun = False
     w.at.ip = ip
     w.at.esp = esp

@@ -70,6 +70,15 @@ cdef inline void put_packet(view_t *batch, verdict_t *out, int64_t at, const vie
     out.handle[at] = own_out.handle[k]
 
 
+cdef inline int lowest(const int64_t *places, int n) noexcept nogil:
+    """Which of them is: the thread that has the batch's next packet."""
+    cdef int i, found = 0
+    for i in range(1, n):
+        if places[i] < places[found]:
+            found = i
+    return found
+
+
 cdef class Lanes:
     """What each thread needs to work on one SAD; the SAD owns it."""
 
@@ -337,27 +346,27 @@ cdef class Lanes:
         cdef verdict_t found = verdict_t(<uint8_t *> (block + 40 * room), <uint8_t *> (block + 41 * room),
                                          <uint64_t *> (block + 16 * room), <int64_t *> (block + 24 * room))
         cdef int64_t *order = <int64_t *> (block + 42 * room)     # where job.place was
+        cdef int64_t upcoming[MAX_THREADS]
         cdef int64_t taken[MAX_THREADS]
         cdef stretch_t *own
-        cdef int i, lane
+        cdef int i
         cdef int64_t k, at, n = 0
-        memset(taken, 0, sizeof(taken))
-        while True:
-            lane = -1
-            for i in range(self.n):
-                own = self.stretches[i]
-                if taken[i] < own.n_later and (lane < 0 or job.later.index[own.start + taken[i]] < order[n]):
-                    lane = i
-                    order[n] = job.later.index[own.start + taken[i]]
-            if lane < 0:
-                break
-            at = order[n]
+        for i in range(self.n):
+            taken[i] = self.stretches[i].start
+            upcoming[i] = job.later.index[taken[i]] if self.stretches[i].n_later else batch.n
+        i = lowest(upcoming, self.n)
+        while upcoming[i] < batch.n:
+            own = self.stretches[i]
+            at = upcoming[i]
+            order[n] = at
             view.offset[n] = batch.offset[at]
-            view.length[n] = job.later.length[self.stretches[lane].start + taken[lane]]
+            view.length[n] = job.later.length[taken[i]]
             view.slot_offset[n] = batch.slot_offset[at]
             view.slot_length[n] = batch.slot_length[at]
-            taken[lane] += 1
             n += 1
+            taken[i] += 1
+            upcoming[i] = job.later.index[taken[i]] if taken[i] < own.start + own.n_later else batch.n
+            i = lowest(upcoming, self.n)
         view.n = n
         if n:
             inbound_batch(job.whole, &view, &found)
@@ -366,22 +375,21 @@ cdef class Lanes:
 
     cdef void take_off(self, job_t *job) noexcept nogil:
         """The layers that the threads put off, also in the batch's order."""
+        cdef int64_t upcoming[MAX_THREADS]
         cdef int64_t taken[MAX_THREADS]
-        cdef int64_t lowest = 0
         cdef table_t *own
-        cdef int i, lane
-        memset(taken, 0, sizeof(taken))
-        while True:
-            lane = -1
-            for i in range(self.n):
-                own = self.stretches[i].table
-                if taken[i] < own.n_waiting and (lane < 0 or own.waiting[taken[i]].item.index < lowest):
-                    lane = i
-                    lowest = own.waiting[taken[i]].item.index
-            if lane < 0:
-                return
-            take_off_waiting(job.whole, job.batch, job.out, &self.stretches[lane].table.waiting[taken[lane]], 1)
-            taken[lane] += 1
+        cdef int i
+        for i in range(self.n):
+            own = self.stretches[i].table
+            taken[i] = 0
+            upcoming[i] = own.waiting[0].item.index if own.n_waiting else job.batch.n
+        i = lowest(upcoming, self.n)
+        while upcoming[i] < job.batch.n:
+            own = self.stretches[i].table
+            take_off_waiting(job.whole, job.batch, job.out, &own.waiting[taken[i]], 1)
+            taken[i] += 1
+            upcoming[i] = own.waiting[taken[i]].item.index if taken[i] < own.n_waiting else job.batch.n
+            i = lowest(upcoming, self.n)
 
 
 cdef bint changes(const suite_t *s) noexcept nogil:

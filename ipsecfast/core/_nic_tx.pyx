@@ -18,7 +18,7 @@ from libc.string cimport memset
 
 from ._ah cimport ah_coverable, ah_ops, ah_restore
 from ._bytes cimport be16, be32, put_be64, put_raw16, raw32, raw64, swap64
-from ._esp cimport count_refusal, esp_ops, seal_chunk, usual_ops
+from ._esp cimport count_refusal, esp_ops, put_to_work, seal_chunk, usual_ops
 from ._frame cimport ip_offset
 from ._ip cimport ip4_plain, ip_parse, ip_t, udp6_checksum
 from ._nic cimport (
@@ -155,10 +155,7 @@ cdef inline void follow_usual(const tx_t *first, const view_t *batch, int64_t at
     tx.frame = batch.base + batch.offset[at]
     tx.length = batch.length[at]
     tx.nbl = nbl
-    w.sa = sa
-    w.suite = sa.suite
-    w.usual = USUAL_AEAD
-    w.status = PENDING
+    put_to_work(w, sa, USUAL_AEAD)
     w.at.total = like.at.total + longer
     count(sa, w.at.total)
     aead_ops(w, sa, flags, like.at.esp + (tx.frame - first.frame), like.at.esp_len + longer,
@@ -238,10 +235,7 @@ cdef inline bint send_usual(table_t *t, nic_t *nic, const view_t *batch, int64_t
         return False
     if not aead and not write_iv(t, nic, sa, seq, shape, esp + 8, False, ivs):
         return False
-    w.sa = sa
-    w.suite = sa.suite
-    w.usual = USUAL_AEAD if aead else USUAL_ESP
-    w.status = PENDING
+    put_to_work(w, sa, USUAL_AEAD if aead else USUAL_ESP)
     w.at.total = ip.total
     if aead:
         aead_ops(w, sa, wish.outer.flags, esp, esp_len, seq ^ prefix)

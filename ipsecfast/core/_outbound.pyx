@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from ._ah cimport ah_len_for, ah_restore, usual_ah_ops
 from ._bytes cimport likely, prefetch_w, put_be32, put_raw32, put_raw64, raw32, raw64, swap64
-from ._esp cimport esp_ops, prefetch_state, seal_chunk, usual_ops
+from ._esp cimport esp_ops, prefetch_state, put_to_work, seal_chunk, usual_ops
 from ._ip cimport ip4_mend, ip4_move, ip4_plain, ip_t
 from ._outbound_bundles cimport chunk_of_bundles
 from ._protect cimport (
@@ -20,6 +20,18 @@ from ._types cimport (
     USUAL_AEAD, USUAL_AH, USUAL_ESP,
     sa_t, shape_t, table_t, verdict_t, view_t, work_t,
 )
+
+
+cdef inline void promise(work_t *w, sa_t *sa, uint8_t usual, int64_t at, uint32_t total, uint64_t seq, int64_t *offset,
+                         int32_t *length, uint64_t *number) noexcept nogil:
+    """Use a number, and write the verdict that is right if the cipher does its part; `chunk` takes back others."""
+    sa.seq = seq
+    count(sa, total)
+    put_to_work(w, sa, usual)
+    w.at.total = <uint32_t> length[0]
+    offset[0] = at
+    length[0] = <int32_t> total
+    number[0] = seq
 
 
 cdef inline bint usual_aead(work_t *w, sa_t *sa, uint8_t *base, int64_t *offset, int32_t *length, int64_t low,
@@ -40,16 +52,7 @@ cdef inline bint usual_aead(work_t *w, sa_t *sa, uint8_t *base, int64_t *offset,
     total = 38 + data_len + pad_len + sa.icv_len
     if at < low or room - (at - low) < total or total > 65535:
         return False
-    sa.seq = seq
-    count(sa, total)
-    w.sa = sa
-    w.suite = sa.suite
-    w.usual = USUAL_AEAD
-    w.status = PENDING
-    w.at.total = <uint32_t> length[0]
-    offset[0] = at
-    length[0] = <int32_t> total
-    number[0] = seq
+    promise(w, sa, USUAL_AEAD, at, total, seq, offset, length, number)
     usual_ops(w, sa, sa.icv_len, start + 20, total - 20, iv)
     put_raw64(start + 36 + data_len, short_trailer(pad_len, ip.proto))      # no AEAD's ICV is shorter than 8 bytes
     ip4_move(start, start + 16, 20, total, IPPROTO_ESP_)
@@ -76,14 +79,7 @@ cdef bint usual_esp(table_t *t, work_t *w, sa_t *sa, const shape_t *shape, uint8
     total = 20 + head + data_len + pad_len + 2 + sa.icv_len
     if at < low or room - (at - low) < total or total > 65535 or not new_iv(t, sa, shape, seq, NULL, iv):
         return False
-    sa.seq = seq
-    count(sa, total)
-    w.usual = USUAL_ESP
-    w.status = PENDING
-    w.at.total = <uint32_t> length[0]
-    offset[0] = at
-    length[0] = <int32_t> total
-    number[0] = seq
+    promise(w, sa, USUAL_ESP, at, total, seq, offset, length, number)
     esp_ops(w, sa, shape, False, esp, total - 20, seq, iv)
     put_trailer(esp + head + data_len, pad_len, ip.proto)
     ip4_move(start, start + head, 20, total, IPPROTO_ESP_)
